@@ -1,0 +1,2 @@
+//! What a PV kernel in Rust needs to run on Xen.
+#![no_std]

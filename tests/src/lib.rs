@@ -1,0 +1,1 @@
+//! The harness that boots Xenolith in QEMU.

@@ -1,0 +1,3 @@
+//! Xenolith's logic: everything that would run on a laptop.
+#![no_std]
+#![forbid(unsafe_code)]
