@@ -1,0 +1,4 @@
+//! Options of the command line.
+/// All options.
+#[derive(Clone, Debug, Default)]
+pub struct Options;

@@ -1,0 +1,1 @@
+//! What the machine calls when a guest traps.

@@ -1,0 +1,4 @@
+//! Who runs next.
+/// The scheduler.
+#[derive(Debug)]
+pub struct Scheduler;
