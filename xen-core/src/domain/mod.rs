@@ -1,6 +1,7 @@
 //! A domain: the aggregate that owns memory, vCPUs, ports and grants.
 
 mod info_page;
+mod lifecycle;
 mod table;
 mod vcpu;
 mod vcpu_ctx;

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bitflags::bitflags;
 
@@ -34,6 +34,8 @@ bitflags! {
         const MCE_PENDING = 128;
         /// It should give way to others at the next occasion (SCHEDOP_yield).
         const YIELDING = 256;
+        /// It waits in a run queue.
+        const QUEUED = 512;
     }
 }
 
@@ -90,6 +92,14 @@ pub struct Vcpu {
     pub poll_deadline_ns: AtomicU64,
     /// Processors it may run on.
     pub affinity: RankedMutex<CpuMask>,
+    /// Processor that SCHEDOP_pin_override chose, plus one; 0 = none.
+    pub pin_override: AtomicU32,
+    /// Guest address of the runstate area; 0 = none.
+    pub runstate_area: AtomicU64,
+    /// Guest address of the secondary time area; 0 = none.
+    pub time_area: AtomicU64,
+    /// The areas differ from what they should show; they can be written only in guest kernel mode.
+    pub areas_stale: AtomicBool,
 }
 
 /// Xen's default tick of a vCPU that has not stopped its periodic timer.
@@ -117,6 +127,10 @@ impl Vcpu {
             period_next_ns: AtomicU64::new(0),
             poll_deadline_ns: AtomicU64::new(0),
             affinity: RankedMutex::new(Rank::Machine, CpuMask::ALL),
+            pin_override: AtomicU32::new(0),
+            runstate_area: AtomicU64::new(0),
+            time_area: AtomicU64::new(0),
+            areas_stale: AtomicBool::new(false),
         })
     }
 
@@ -177,5 +191,6 @@ impl Vcpu {
         runstate.time_ns[old] = runstate.time_ns[old].saturating_add(spent);
         runstate.state = state;
         runstate.entry_time_ns = now_ns;
+        self.areas_stale.store(true, Ordering::Relaxed);
     }
 }

@@ -101,7 +101,7 @@ pub struct VcpuCtx {
     pub traps: Box<[TrapInfo; 256]>,
     /// Entry points.
     pub callbacks: Callbacks,
-    /// NMI entry point registered as callback (CALLBACKTYPE_nmi) or trap 2.
+    /// Stack selector for entries from user mode.
     pub kernel_ss: u64,
     /// Stack pointer for entries from user mode.
     pub kernel_sp: u64,
@@ -131,10 +131,6 @@ pub struct VcpuCtx {
     pub io_bitmap: u64,
     /// Ports covered by it.
     pub io_bitmap_ports: u32,
-    /// Guest address of the runstate area, 0 = none.
-    pub runstate_area: u64,
-    /// Guest address of the secondary time area, 0 = none.
-    pub time_area: u64,
     /// An exception to deliver before the guest goes on.
     pub pending_exception: Option<PendingException>,
     /// An NMI was delivered and no iret has followed.
@@ -172,8 +168,6 @@ impl VcpuCtx {
             iopl: 0,
             io_bitmap: 0,
             io_bitmap_ports: 0,
-            runstate_area: 0,
-            time_area: 0,
             pending_exception: None,
             nmi_masked: false,
             tsc_aux: 0,

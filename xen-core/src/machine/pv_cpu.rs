@@ -62,6 +62,9 @@ pub trait PvCpu {
     /// The 16 entries, slots 256-271, that every guest L4 table carries.
     fn hypervisor_l4_slots(&self) -> [u64; 16];
 
+    /// CR2 as the trap that is being handled left it. Any guest copy may overwrite it: read it first.
+    fn fault_address(&self) -> u64;
+
     /// Reads a segment base.
     fn base(&self, which: SegmentBase) -> u64;
 
