@@ -18,7 +18,7 @@ pub use info_page::VcpuInfo;
 pub use table::DomainTable;
 pub use vcpu::{PollState, Runstate, Vcpu, VcpuFlags};
 pub use vcpu_ctx::{
-    Callback, Callbacks, DescriptorTable, LdtState, PendingException, Segments, VcpuCtx, GDT_GUEST_FRAMES,
+    Callback, Callbacks, DescriptorTable, Fatal, LdtState, PendingException, Segments, VcpuCtx, GDT_GUEST_FRAMES,
     MAX_GDT_ENTRIES,
 };
 

@@ -92,6 +92,8 @@ pub struct Vcpu {
     pub poll_deadline_ns: AtomicU64,
     /// Processors it may run on.
     pub affinity: RankedMutex<CpuMask>,
+    /// VCPUOP_register_vcpu_info was called; its page holds a writable reference.
+    pub info_registered: AtomicBool,
     /// Processor that SCHEDOP_pin_override chose, plus one; 0 = none.
     pub pin_override: AtomicU32,
     /// Guest address of the runstate area; 0 = none.
@@ -127,6 +129,7 @@ impl Vcpu {
             period_next_ns: AtomicU64::new(0),
             poll_deadline_ns: AtomicU64::new(0),
             affinity: RankedMutex::new(Rank::Machine, CpuMask::ALL),
+            info_registered: AtomicBool::new(false),
             pin_override: AtomicU32::new(0),
             runstate_area: AtomicU64::new(0),
             time_area: AtomicU64::new(0),

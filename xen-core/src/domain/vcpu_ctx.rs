@@ -141,6 +141,17 @@ pub struct VcpuCtx {
     pub misc_features_enables: u64,
     /// AMD DRn_ADDR_MASK registers.
     pub dr_masks: [u32; 4],
+    /// Why the domain must be crashed, found where the processor's state was out of reach.
+    pub fatal: Option<Fatal>,
+}
+
+/// A reason to crash the domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fatal {
+    /// HYPERVISOR_iret with a frame that cannot be used.
+    Iret(crate::pv::iret::IretError),
+    /// Anything else, in words.
+    Because(&'static str),
 }
 
 impl VcpuCtx {
@@ -173,6 +184,7 @@ impl VcpuCtx {
             tsc_aux: 0,
             misc_features_enables: 0,
             dr_masks: [0; 4],
+            fatal: None,
         };
         ctx.reset_fpu();
         ctx
@@ -183,6 +195,15 @@ impl VcpuCtx {
         self.fpu.fill(0);
         self.fpu[0..2].copy_from_slice(&0x37f_u16.to_le_bytes());
         self.fpu[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes());
+    }
+
+    /// Registers an NMI handler (trap 2, events masked on entry); 0 removes it.
+    pub fn set_nmi_handler(&mut self, address: u64) {
+        let trap = &mut self.traps[2];
+        trap.vector = 2;
+        trap.flags = if address == 0 { 0 } else { 4 };
+        trap.cs = if address == 0 { 0 } else { crate::pv::selectors::FLAT_CS64 };
+        trap.address = address;
     }
 
     /// The root that belongs to the current mode.

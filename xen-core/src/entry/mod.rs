@@ -64,6 +64,14 @@ impl<M: Machine> Hypervisor<M> {
         self.leave(cpu, regs);
     }
 
+    /// What a hypercall found out about its caller that only the caller's processor can act on.
+    fn after_hypercall(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
+        let fatal = cpu.current.as_mut().and_then(|running| running.ctx.fatal.take());
+        if let Some(fatal) = fatal {
+            self.crash_current(cpu, regs, format_args!("{fatal:?}"));
+        }
+    }
+
     /// Does all that is due, and picks who runs, until `regs` can be resumed.
     fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
         loop {

@@ -31,6 +31,8 @@ mod set_gdt;
 mod update_descriptor;
 mod update_va_mapping;
 
+pub use vm_assist::VALID_ASSISTS;
+
 use alloc::sync::Arc;
 
 use hypercall_abi::xen::HypercallNr;

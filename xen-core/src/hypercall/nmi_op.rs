@@ -2,7 +2,7 @@
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::nmi::{NmiCallback, NmiOp};
+use hypercall_abi::nmi::{XennmiCallback, NmiOp};
 
 use super::Call;
 use crate::guest::GuestAccess;
@@ -11,7 +11,7 @@ use crate::num::is_canonical;
 use crate::outcome::{HypercallResult, Outcome};
 
 impl<M: Machine> Call<'_, M> {
-    pub(super) fn nmi_op(&mut self, cmd: u32, arg: GuestHandle<NmiCallback>) -> HypercallResult {
+    pub(super) fn nmi_op(&mut self, cmd: u32, arg: GuestHandle<XennmiCallback>) -> HypercallResult {
         match NmiOp(cmd) {
             NmiOp::REGISTER_CALLBACK => {
                 let arg = self.hv.machine.read(arg)?;
