@@ -1,5 +1,6 @@
 //! A domain: the aggregate that owns memory, vCPUs, ports and grants.
 
+mod create;
 mod info_page;
 mod lifecycle;
 mod table;
@@ -14,6 +15,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hypercall_abi::xen::DomId;
 use spin::Once;
 
+pub use create::DomainConfig;
 pub use info_page::VcpuInfo;
 pub use table::DomainTable;
 pub use vcpu::{PollState, Runstate, Vcpu, VcpuFlags};

@@ -132,9 +132,10 @@ impl<M: Machine> Call<'_, M> {
         self.hv.machine.read_bytes(arg, &mut guest[..])?;
         let guest: VcpuGuestContext = zerocopy::transmute!(*guest);
         let mut ctx = vcpu.parked.lock().take().ok_or(Errno::EBUSY)?;
-        let result = context::set_context(self.hv, self.domain, vcpu, &mut ctx, &guest);
+        let result = context::prepare(self.hv, self.domain, vcpu, &mut ctx, &guest);
         *vcpu.parked.lock() = Some(ctx);
         result?;
+        context::go_online(self.hv, vcpu, &guest);
         Ok(Outcome::Done(0))
     }
 

@@ -21,12 +21,22 @@ use crate::pv::debugreg;
 /// CR0.TS.
 const CR0_TS: u64 = 1 << 3;
 
-/// Takes over `guest` as the context of `vcpu`, which is not running.
+/// Lets a vCPU whose context is set, and back in its place, run if `guest` marks it online.
+pub fn go_online<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu>, guest: &VcpuGuestContext) {
+    vcpu.set_flags(VcpuFlags::INITIALISED);
+    if VgcfFlags::from_bits_retain(guest.flags).contains(VgcfFlags::ONLINE) {
+        vcpu.clear_flags(VcpuFlags::DOWN);
+        hv.make_runnable(vcpu);
+    }
+}
+
+/// Takes over `guest` as the context of `vcpu`, which is not running. Call [`go_online`] when the context is back in
+/// its place.
 ///
 /// # Errors
 /// `EINVAL` for addresses that are not canonical, tables that are not, and so on; `Preempted` while a page-table tree
 /// is being validated: call again with the same arguments.
-pub fn set_context<M: Machine>(
+pub fn prepare<M: Machine>(
     hv: &Hypervisor<M>,
     domain: &Arc<Domain>,
     vcpu: &Arc<Vcpu>,
@@ -109,11 +119,6 @@ pub fn set_context<M: Machine>(
     }
     if vcpu.id.0 == 0 {
         domain.vm_assist.store(guest.vm_assist, core::sync::atomic::Ordering::Relaxed);
-    }
-    vcpu.set_flags(VcpuFlags::INITIALISED);
-    if flags.contains(VgcfFlags::ONLINE) {
-        vcpu.clear_flags(VcpuFlags::DOWN);
-        hv.make_runnable(vcpu);
     }
     Ok(())
 }
