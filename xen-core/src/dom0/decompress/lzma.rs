@@ -154,11 +154,11 @@ impl LengthModel {
     #[inline]
     fn decode(&mut self, coder: &mut RangeDecoder<'_>, pos_state: usize) -> usize {
         if coder.bit(&mut self.choice) == 0 {
-            coder.tree(&mut self.low[pos_state], 3)
+            coder.tree(&mut self.low[pos_state])
         } else if coder.bit(&mut self.choice2) == 0 {
-            8 + coder.tree(&mut self.mid[pos_state], 3)
+            8 + coder.tree(&mut self.mid[pos_state])
         } else {
-            16 + coder.tree(&mut self.high, 8)
+            16 + coder.tree(&mut self.high)
         }
     }
 }
@@ -380,7 +380,7 @@ impl Decoder {
     /// The distance of a match with length symbol `length`.
     #[inline]
     fn distance(&mut self, coder: &mut RangeDecoder<'_>, length: usize) -> u32 {
-        let slot = coder.tree(&mut self.slots[length.min(3)], 6) as u32;
+        let slot = coder.tree(&mut self.slots[length.min(3)]) as u32;
         if slot < 4 {
             return slot;
         }

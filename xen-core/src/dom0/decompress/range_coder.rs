@@ -82,14 +82,15 @@ impl<'a> RangeDecoder<'a> {
         value
     }
 
-    /// A `BITS`-bit symbol, most significant bit first; `tree` has `1 << BITS` probabilities.
+    /// A symbol below `N`, a power of two, most significant bit first.
     #[inline]
-    pub(super) fn tree(&mut self, tree: &mut [u16], bits: u32) -> usize {
+    pub(super) fn tree<const N: usize>(&mut self, tree: &mut [u16; N]) -> usize {
+        const { assert!(N.is_power_of_two()) };
         let mut symbol = 1;
-        for _ in 0..bits {
+        while symbol < N {
             symbol = symbol << 1 | self.bit(&mut tree[symbol]);
         }
-        symbol - (1 << bits)
+        symbol - N
     }
 
     /// A symbol of `bits` bits, least significant bit first.

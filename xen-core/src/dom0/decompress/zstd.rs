@@ -14,7 +14,7 @@ const STEP: usize = 1 << 20;
 /// Largest block (RFC 8878, 3.1.1.2.4).
 const BLOCK: usize = 128 << 10;
 /// Decoding tables, literals and sequences of one block.
-const TABLES: usize = 1 << 20;
+const TABLES: usize = 2 << 20;
 
 /// What the frame header says.
 struct Frame {
