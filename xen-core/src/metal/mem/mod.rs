@@ -1,0 +1,5 @@
+//! Memory: the virtual layout, page tables, direct map, heap, stacks, guest access.
+
+pub mod early;
+pub mod heap;
+pub mod layout;
