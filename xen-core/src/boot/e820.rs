@@ -64,6 +64,17 @@ impl Region {
     }
 }
 
+/// A region in the shape of the BIOS map, as guests get it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct E820Entry {
+    /// First byte.
+    pub addr: u64,
+    /// Bytes.
+    pub size: u64,
+    /// 1 RAM, 2 reserved, 3 ACPI, 4 NVS, 5 unusable.
+    pub kind: u32,
+}
+
 /// Most regions that a map can have.
 pub const MAX_REGIONS: usize = 256;
 
@@ -130,6 +141,15 @@ impl E820 {
     /// The regions in ascending order.
     pub fn regions(&self) -> &[Region] {
         &self.0
+    }
+
+    /// The regions in the shape of the BIOS map.
+    pub fn entries(&self) -> impl Iterator<Item = E820Entry> + '_ {
+        self.0.iter().map(|region| E820Entry {
+            addr: region.range.start,
+            size: region.range.len(),
+            kind: region.kind.0,
+        })
     }
 
     /// The regions of usable memory.

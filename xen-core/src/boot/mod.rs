@@ -1,14 +1,14 @@
 //! What the boot loader tells: bytes in, facts out.
 //!
-//! [`multiboot1`] and [`multiboot2`] read the two boot protocols into one [`BootInfo`]; [`cmdline`] reads the options,
+//! [`multiboot1`] and [`multiboot2`] read the two boot protocols into one [`BootInfo`]; [`options`] reads the options,
 //! [`e820`] makes a memory map that can be trusted, [`plan`] decides which memory becomes the hypervisor's own.
 
 pub mod bytes;
-pub mod cmdline;
 pub mod e820;
 pub mod modules;
 pub mod multiboot1;
 pub mod multiboot2;
+pub mod options;
 pub mod plan;
 
 use arrayvec::ArrayVec;

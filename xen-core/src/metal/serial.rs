@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use spin::Mutex;
 use x86_64::instructions::port::Port;
-use xen_core::boot::cmdline::ComPort;
+use xen_core::boot::options::ComPort;
 
 /// Register offsets from the base port.
 mod register {

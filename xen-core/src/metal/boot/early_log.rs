@@ -3,7 +3,7 @@
 use core::fmt::Write;
 
 use log::{Log, Metadata, Record};
-use xen_core::boot::cmdline::{LogLevels, Threshold};
+use xen_core::boot::options::{LogLevels, Threshold};
 
 use crate::metal::serial;
 

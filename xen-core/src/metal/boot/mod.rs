@@ -4,7 +4,7 @@
 mod early_log;
 mod head;
 
-use xen_core::boot::{BootInfo, cmdline};
+use xen_core::boot::{BootInfo, options};
 
 use crate::metal::mem::early::EarlyMemory;
 use crate::metal::serial;
@@ -17,11 +17,15 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
     let boot = match xen_core::boot::read(magic, u64::from(info), &memory) {
         Ok(boot) => boot,
         Err(error) => {
-            serial::init(&cmdline::ComPort::first());
+            serial::init(&options::ComPort::first());
             panic!("{error}");
         }
     };
-    let (options, complaints) = cmdline::parse(boot.command_line);
+    let options::Parsed {
+        options,
+        complaints,
+        dom0_extra: _,
+    } = options::parse(boot.command_line);
     // Without a UART there is nobody to tell.
     let _ = serial::init(&options.com1);
     early_log::init(options.loglvl);

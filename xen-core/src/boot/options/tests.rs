@@ -1,15 +1,15 @@
 use super::*;
 
-fn options(line: &str) -> Options<'_> {
-    let (options, complaints) = parse(line);
-    assert!(complaints.is_empty(), "{complaints:?}");
-    options
+fn options(line: &str) -> Options {
+    let parsed = parse(line);
+    assert!(parsed.complaints.is_empty(), "{:?}", parsed.complaints);
+    parsed.options
 }
 
 fn complaint(line: &str) -> Complaint<'_> {
-    let (rest, complaints) = parse(line);
-    assert_eq!(rest, Options::default());
-    complaints[0]
+    let parsed = parse(line);
+    assert_eq!(parsed.options, Options::default());
+    parsed.complaints[0]
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn unknown_options_are_named() {
         complaint("no-frobnicate"),
         Complaint::Unknown("no-frobnicate")
     );
-    let (_, complaints) = parse("a b c d e f g h i j k l m n o p q r s t");
+    let complaints = parse("a b c d e f g h i j k l m n o p q r s t").complaints;
     assert_eq!(complaints.len(), complaints.capacity());
 }
 
@@ -147,22 +147,23 @@ fn vcpu_counts() {
 
 #[test]
 fn control_domain_part() {
-    let all = options("noreboot -- console=hvc0 quiet");
-    assert!(all.noreboot);
+    let all = parse("noreboot -- console=hvc0 quiet");
+    assert!(all.options.noreboot);
     assert_eq!(all.dom0_extra, "console=hvc0 quiet");
-    assert_eq!(options("-- single").dom0_extra, "single");
-    assert_eq!(options("noreboot --").dom0_extra, "");
+    assert_eq!(parse("-- single").dom0_extra, "single");
+    let none = parse("noreboot --");
+    assert!(none.options.noreboot && none.dom0_extra.is_empty());
 }
 
 #[test]
 fn other_values() {
     let all = options(
-        "sched=null reboot=kbd,cold clocksource=tsc nmi=fatal maxcpus=0x10 mem=2G conswitch=bx",
+        "sched=null reboot=kbd,cold clocksource=tsc nmi=dom0 maxcpus=0x10 mem=2G conswitch=bx",
     );
     assert_eq!(all.sched, Scheduler::Null);
     assert_eq!(all.reboot, Some(RebootMethod::Keyboard));
-    assert_eq!(all.clocksource, Some("tsc"));
-    assert_eq!(all.nmi, Some("fatal"));
+    assert_eq!(all.clocksource, Some(ClockSource::Tsc));
+    assert_eq!(all.nmi, NmiPolicy::Dom0);
     assert_eq!(all.maxcpus, Some(16));
     assert_eq!(all.mem, Some(2 << 30));
     assert_eq!((all.conswitch, all.start_in_xen), (Some('b'), true));

@@ -48,9 +48,34 @@ pub enum RebootMethod {
     No,
 }
 
+/// What time is kept by (`clocksource=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockSource {
+    /// Programmable interval timer.
+    Pit,
+    /// High-precision event timer.
+    Hpet,
+    /// ACPI power-management timer.
+    AcpiPm,
+    /// Time-stamp counter.
+    Tsc,
+}
+
+/// What becomes of a non-maskable interrupt that nothing of ours asked for (`nmi=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NmiPolicy {
+    /// Nothing.
+    Ignore,
+    /// The control domain gets it.
+    Dom0,
+    /// The hypervisor panics, Xen's default.
+    #[default]
+    Fatal,
+}
+
 /// All options with their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options<'a> {
+pub struct Options {
     /// `console=`.
     pub consoles: Consoles,
     /// `com1=`.
@@ -102,15 +127,13 @@ pub struct Options<'a> {
     pub x2apic: bool,
     /// `xsave`.
     pub xsave: bool,
-    /// `clocksource=`: `pit`, `hpet`, `acpi` or `tsc`, as given.
-    pub clocksource: Option<&'a str>,
-    /// `nmi=`: `ignore`, `dom0` or `fatal`, as given.
-    pub nmi: Option<&'a str>,
-    /// What to append to the control domain's command line.
-    pub dom0_extra: &'a str,
+    /// `clocksource=`.
+    pub clocksource: Option<ClockSource>,
+    /// `nmi=`.
+    pub nmi: NmiPolicy,
 }
 
-impl Default for Options<'_> {
+impl Default for Options {
     fn default() -> Self {
         Self {
             // Xen's own default is "com1,vga".
@@ -150,8 +173,7 @@ impl Default for Options<'_> {
             x2apic: true,
             xsave: true,
             clocksource: None,
-            nmi: None,
-            dom0_extra: "",
+            nmi: NmiPolicy::default(),
         }
     }
 }
@@ -177,21 +199,35 @@ impl core::fmt::Display for Complaint<'_> {
 /// Complaints in the order of the command line; past the capacity they are dropped.
 pub type Complaints<'a> = ArrayVec<Complaint<'a>, 16>;
 
+/// A command line that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed<'a> {
+    /// The options.
+    pub options: Options,
+    /// What was not understood.
+    pub complaints: Complaints<'a>,
+    /// What to append to the control domain's command line.
+    pub dom0_extra: &'a str,
+}
+
 /// Reads a command line.
-pub fn parse(line: &str) -> (Options<'_>, Complaints<'_>) {
-    let mut options = Options::default();
-    let mut complaints = Complaints::new();
-    let (own, extra) = split_dom0_part(line);
-    options.dom0_extra = extra;
+#[must_use]
+pub fn parse(line: &str) -> Parsed<'_> {
+    let (own, dom0_extra) = split_dom0_part(line);
+    let mut parsed = Parsed {
+        options: Options::default(),
+        complaints: Complaints::new(),
+        dom0_extra,
+    };
     for word in own.split_ascii_whitespace() {
-        let complaint = match apply(&mut options, word) {
+        let complaint = match apply(&mut parsed.options, word) {
             Applied::Yes => continue,
             Applied::BadValue => Complaint::BadValue(word),
             Applied::Unknown => Complaint::Unknown(word),
         };
-        let _ = complaints.try_push(complaint);
+        let _ = parsed.complaints.try_push(complaint);
     }
-    (options, complaints)
+    parsed
 }
 
 /// Splits at the word `--`.
@@ -222,7 +258,7 @@ fn set<T>(place: &mut T, value: Option<T>) -> Applied {
     }
 }
 
-fn apply<'a>(options: &mut Options<'a>, word: &'a str) -> Applied {
+fn apply(options: &mut Options, word: &str) -> Applied {
     let (name, value) = match word.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (word, None),
@@ -241,7 +277,7 @@ fn apply<'a>(options: &mut Options<'a>, word: &'a str) -> Applied {
 }
 
 /// The field of a boolean option.
-fn boolean_place<'o>(options: &'o mut Options<'_>, name: &str) -> Option<&'o mut bool> {
+fn boolean_place<'o>(options: &'o mut Options, name: &str) -> Option<&'o mut bool> {
     Some(match name {
         "console_to_ring" => &mut options.console_to_ring,
         "console_timestamps" => &mut options.console_timestamps,
@@ -258,7 +294,7 @@ fn boolean_place<'o>(options: &'o mut Options<'_>, name: &str) -> Option<&'o mut
     })
 }
 
-fn apply_valued<'a>(options: &mut Options<'a>, name: &str, value: &'a str) -> Applied {
+fn apply_valued(options: &mut Options, name: &str, value: &str) -> Applied {
     match name {
         "console" => set(&mut options.consoles, values::consoles(value)),
         "com1" => {
@@ -310,14 +346,27 @@ fn apply_valued<'a>(options: &mut Options<'a>, name: &str, value: &'a str) -> Ap
             options.sched = scheduler;
             Applied::Yes
         }
-        "clocksource" => match value {
-            "pit" | "hpet" | "acpi" | "tsc" => set(&mut options.clocksource, Some(Some(value))),
-            _ => Applied::BadValue,
-        },
-        "nmi" => match value {
-            "ignore" | "dom0" | "fatal" => set(&mut options.nmi, Some(Some(value))),
-            _ => Applied::BadValue,
-        },
+        "clocksource" => {
+            let source = match value {
+                "pit" => ClockSource::Pit,
+                "hpet" => ClockSource::Hpet,
+                "acpi" => ClockSource::AcpiPm,
+                "tsc" => ClockSource::Tsc,
+                _ => return Applied::BadValue,
+            };
+            options.clocksource = Some(source);
+            Applied::Yes
+        }
+        "nmi" => {
+            let policy = match value {
+                "ignore" => NmiPolicy::Ignore,
+                "dom0" => NmiPolicy::Dom0,
+                "fatal" => NmiPolicy::Fatal,
+                _ => return Applied::BadValue,
+            };
+            options.nmi = policy;
+            Applied::Yes
+        }
         _ => Applied::Unknown,
     }
 }
