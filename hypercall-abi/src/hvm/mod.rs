@@ -1,0 +1,3 @@
+//! `hvm/*.h`: hardware-assisted guests.
+
+pub mod e820;
