@@ -1,4 +1,7 @@
-//! Bits of the control registers and EFER that the hypervisor sets (SDM 3A 2.5, APM 2 3.1).
+//! Control registers: the bits that the hypervisor sets, and access (SDM 3A 2.5, APM 2 3.1).
+// UNSAFETY: reads and writes control registers.
+
+use core::arch::asm;
 
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
 
@@ -22,3 +25,47 @@ pub const CR4_BASE: Cr4Flags = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION
     .union(Cr4Flags::MACHINE_CHECK_EXCEPTION)
     .union(Cr4Flags::OSFXSR)
     .union(Cr4Flags::OSXMMEXCPT_ENABLE);
+
+/// Address of the last page fault.
+pub fn cr2() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov %cr2, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// CR0.
+pub fn cr0() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov %cr0, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// CR4.
+pub fn cr4() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov %cr4, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Sets or clears CR0.TS.
+pub fn set_task_switched(on: bool) {
+    let ts = Cr0Flags::TASK_SWITCHED.bits();
+    let old = cr0();
+    let new = if on { old | ts } else { old & !ts };
+    if new != old {
+        // SAFETY: TS concerns FPU instructions only, which the hypervisor executes nowhere but in `fpu`.
+        unsafe { asm!("mov {}, %cr0", in(reg) new, options(att_syntax, nostack, preserves_flags)) };
+    }
+}
+
+/// Writes CR4.
+///
+/// # Safety
+/// The value must be one the hypervisor can run under.
+pub unsafe fn set_cr4(value: u64) {
+    // SAFETY: the caller vouches for the value.
+    unsafe { asm!("mov {}, %cr4", in(reg) value, options(att_syntax, nostack, preserves_flags)) };
+}

@@ -3,3 +3,6 @@
 pub mod early;
 pub mod heap;
 pub mod layout;
+pub mod paging;
+pub mod stacks;
+pub mod vmap;
