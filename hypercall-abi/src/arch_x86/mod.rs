@@ -2,7 +2,8 @@
 
 pub mod xen_x86_64;
 
-use self::xen_x86_64::CpuUserRegs;
+pub use xen_x86_64::{CpuUserRegs, IretContext};
+
 use crate::xen::XenPfn;
 
 /// vCPUs that have a `vcpu_info` in the shared page; the others must register one elsewhere.

@@ -1,0 +1,1 @@
+//! Decoding and execution of the few instructions that are emulated.

@@ -1,0 +1,188 @@
+//! What the machine calls when a guest traps, and the way back.
+//!
+//! One function comes in, [`Hypervisor::guest_trap`], with the guest's registers; when it returns, the registers are
+//! those of whoever runs next. Everything in between runs with interrupts off and to completion.
+
+mod crash;
+mod exception;
+mod page_fault;
+mod syscall;
+
+use core::ops::ControlFlow;
+
+use hypercall_abi::arch_x86::CpuUserRegs;
+
+use crate::domain::{Callback, VcpuFlags};
+use crate::hypervisor::{CpuLocal, Hypervisor, Running};
+use crate::machine::Machine;
+use crate::num::Vector;
+use crate::pv::bounce::{self, Bounce, ASSIST_ARCHITECTURAL_IOPL};
+use crate::pv::mode::rflags;
+use crate::sched::Decision;
+
+/// `entry_vector` of a 64-bit SYSCALL.
+pub const ENTRY_SYSCALL: u32 = 0x100;
+/// `entry_vector` of a SYSCALL from 32-bit code.
+pub const ENTRY_SYSCALL32: u32 = 0x101;
+/// `entry_vector` of SYSENTER.
+pub const ENTRY_SYSENTER: u32 = 0x102;
+
+/// Exception vectors (SDM volume 3, table 6-1).
+pub mod vector {
+    /// Debug.
+    pub const DB: u8 = 1;
+    /// Non-maskable interrupt.
+    pub const NMI: u8 = 2;
+    /// Invalid opcode.
+    pub const UD: u8 = 6;
+    /// Device not available.
+    pub const NM: u8 = 7;
+    /// General protection.
+    pub const GP: u8 = 13;
+    /// Page fault.
+    pub const PF: u8 = 14;
+    /// Machine check.
+    pub const MC: u8 = 18;
+}
+
+impl<M: Machine> Hypervisor<M> {
+    /// A guest left ring 3: `regs.entry_vector` says how. On return `regs` is the state to resume.
+    pub fn guest_trap(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
+        match regs.entry_vector {
+            ENTRY_SYSCALL => self.syscall(cpu, regs),
+            ENTRY_SYSCALL32 => self.syscall32(cpu, regs),
+            ENTRY_SYSENTER => self.sysenter(cpu, regs),
+            vector @ 0..=31 => self.exception(cpu, regs, vector as u8),
+            0x80 => self.software_interrupt(cpu, regs, 0x80, 0),
+            vector => self.handle_vector(cpu.id, Vector(vector as u8)),
+        }
+        self.leave(cpu, regs);
+    }
+
+    /// The first entry into a guest on this processor.
+    pub fn start(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
+        self.leave(cpu, regs);
+    }
+
+    /// What a hypercall found out about its caller that only the caller's processor can act on.
+    fn after_hypercall(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
+        let fatal = cpu.current.as_mut().and_then(|running| running.ctx.fatal.take());
+        if let Some(fatal) = fatal {
+            self.crash_current(cpu, regs, format_args!("{fatal:?}"));
+        }
+    }
+
+    /// Does all that is due, and picks who runs, until `regs` can be resumed.
+    fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
+        loop {
+            while let Some(vector) = self.machine.take_interrupt() {
+                self.handle_vector(cpu.id, vector);
+            }
+            if self.machine.take_nmi() {
+                self.platform_nmi();
+            }
+            if self.reschedule(cpu, regs).is_continue() {
+                continue;
+            }
+            if self.deliver_pending(cpu, regs).is_continue() {
+                continue;
+            }
+            if self.machine.must_yield() {
+                continue;
+            }
+            break;
+        }
+        // XSA-202: whatever happened, a PV guest runs with interrupts open and no I/O privilege.
+        regs.rflags = (regs.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
+    }
+
+    /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.
+    fn reschedule(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) -> ControlFlow<()> {
+        let runnable = cpu.current.as_ref().is_some_and(|running| running.vcpu.is_runnable());
+        if runnable {
+            let now = self.machine.now_ns();
+            let current = cpu.current.as_ref().map(|running| running.vcpu.clone());
+            let Some(current) = current else { return ControlFlow::Continue(()) };
+            if self.sched.decide(&current, now) == Decision::Stay {
+                return ControlFlow::Break(());
+            }
+        }
+        if let Some(next) = self.sched.pick() {
+            let previous = cpu.current.as_ref().map(|running| running.vcpu.clone());
+            self.switch_out(cpu, regs);
+            if let Some(previous) = previous.filter(|vcpu| vcpu.is_runnable()) {
+                self.sched.enqueue(&previous);
+            }
+            self.switch_in(cpu, regs, &next);
+            self.sched.start_slice(self.machine.now_ns());
+            self.program_timer(cpu.id);
+            return ControlFlow::Continue(());
+        }
+        if runnable {
+            return ControlFlow::Break(());
+        }
+        // A blocked vCPU stays loaded while nobody else wants the processor: most waits are short. One that was
+        // taken down, paused or shut down goes at once, since others wait for it to be off.
+        let keep = cpu.current.as_ref().is_some_and(|running| {
+            !running.vcpu.flags().intersects(VcpuFlags::DOWN | VcpuFlags::PAUSED | VcpuFlags::SHUTDOWN)
+        });
+        if keep {
+            self.note_runstate(cpu, crate::pv::switch::BLOCKED);
+        } else {
+            self.switch_out(cpu, regs);
+        }
+        self.machine.idle();
+        if keep {
+            while let Some(vector) = self.machine.take_interrupt() {
+                self.handle_vector(cpu.id, vector);
+            }
+            let awake = cpu.current.as_ref().is_some_and(|running| running.vcpu.is_runnable());
+            if awake {
+                self.note_runstate(cpu, crate::pv::switch::RUNNING);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn note_runstate(&self, cpu: &CpuLocal, state: u32) {
+        if let Some(running) = &cpu.current {
+            if running.vcpu.runstate.lock().state != state {
+                running.vcpu.enter_runstate(state, self.machine.now_ns());
+            }
+        }
+    }
+
+    /// Exception, NMI, event upcall: in this order, each enters the guest kernel. `Continue` = look again.
+    fn deliver_pending(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) -> ControlFlow<()> {
+        let Some(running) = cpu.current.as_mut() else { return ControlFlow::Continue(()) };
+        let Running { domain, vcpu, ctx } = running;
+        let machine = &self.machine;
+        let iopl = domain.assists(ASSIST_ARCHITECTURAL_IOPL);
+        if let Some(exception) = ctx.pending_exception.take() {
+            return self.deliver_exception(cpu, regs, exception);
+        }
+        let mut bounce = None;
+        let flags = vcpu.flags();
+        if flags.contains(VcpuFlags::NMI_PENDING) && !ctx.nmi_masked {
+            vcpu.clear_flags(VcpuFlags::NMI_PENDING);
+            let trap = ctx.traps[usize::from(vector::NMI)];
+            // An NMI without a handler is discarded.
+            if trap.address != 0 {
+                ctx.nmi_masked = true;
+                let handler = Callback { address: trap.address, mask_events: trap.flags & 4 != 0 };
+                bounce = Some(Bounce { handler, error_code: None });
+            }
+        }
+        let info = vcpu.info();
+        if bounce.is_none() && info.is_some_and(|info| info.upcall_due(machine)) {
+            let handler = Callback { mask_events: true, ..ctx.callbacks.event };
+            bounce = Some(Bounce { handler, error_code: None });
+        }
+        self.refresh_guest_areas(domain, vcpu, ctx);
+        let Some(bounce) = bounce else { return ControlFlow::Break(()) };
+        if let Err(error) = bounce::deliver(machine, iopl, info, ctx, regs, bounce) {
+            self.crash_current(cpu, regs, format_args!("event callback: {error:?}"));
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,4 @@
+//! Event channels of one domain.
+/// All ports of a domain.
+#[derive(Debug)]
+pub struct EventChannels;

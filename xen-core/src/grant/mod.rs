@@ -1,0 +1,4 @@
+//! Grant table of one domain and its map-track table.
+/// Grants of a domain.
+#[derive(Debug)]
+pub struct GrantTable;

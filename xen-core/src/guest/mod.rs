@@ -1,0 +1,5 @@
+//! Memory of the guest that runs, by guest-virtual address.
+
+mod access;
+
+pub use access::{is_guest_address, GuestAccess, HYPERVISOR_END, HYPERVISOR_START};

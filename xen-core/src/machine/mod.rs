@@ -1,0 +1,29 @@
+//! What the logic may ask of a computer: traits only.
+//!
+//! `metal` implements them with the real machine, `sim` with a simulated one. Everything else in this library is
+//! written against [`Machine`] and never names a privileged instruction.
+
+mod clock;
+mod cpus;
+mod devices;
+mod frames;
+mod guest;
+mod pv_cpu;
+
+pub use clock::{Clock, TscScale, WallTime};
+pub use cpus::{CpuMask, Cpus, Flush};
+pub use devices::{ConsoleIo, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger, Width};
+pub use frames::{FrameWords, Frames};
+pub use guest::{GuestFault, GuestMemory};
+pub use pv_cpu::{CpuidLeaf, DebugRegs, PvCpu, SegmentBase, SelectorReg};
+
+/// A whole computer.
+pub trait Machine:
+    Frames + GuestMemory + Cpus + PvCpu + Clock + Irqs + Pio + ConsoleIo + Power + Send + Sync + 'static
+{
+}
+
+impl<T> Machine for T where
+    T: Frames + GuestMemory + Cpus + PvCpu + Clock + Irqs + Pio + ConsoleIo + Power + Send + Sync + 'static
+{
+}
