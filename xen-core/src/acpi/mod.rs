@@ -1,1 +1,1 @@
-//! ACPI tables: bytes to facts.
+//! ACPI tables: bytes in, facts out (ACPI 6.5, chapter 5).

@@ -1,0 +1,123 @@
+//! What each CPU has for itself. Found from the stack pointer, see [`crate::metal::mem::stacks::this_cpu`].
+// UNSAFETY: shares per-CPU data between a CPU and its interrupt handlers.
+
+use alloc::boxed::Box;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use spin::Mutex;
+use x86_64::structures::tss::TaskStateSegment;
+use xen_core::hypervisor::CpuLocal;
+use xen_core::num::{CpuId, Vector};
+
+use super::fpu::FpuBuffer;
+use crate::metal::mem::stacks::{self, Stack};
+
+/// One CPU's data.
+pub struct PerCpu {
+    /// Its number.
+    pub number: u32,
+    /// Its local APIC's id.
+    pub apic_id: u32,
+    /// Vectors that arrived while in the hypervisor.
+    pending: [AtomicU64; 4],
+    /// A non-maskable interrupt arrived.
+    nmi: AtomicBool,
+    /// CR4 bits of the hypervisor; guests' come on top.
+    pub host_cr4: AtomicU64,
+    /// The library's state of this CPU, borrowed once per entry.
+    local: UnsafeCell<CpuLocal>,
+    /// Where a task state segment must be: at one address for ever.
+    pub tss: TaskStateSegment,
+    /// Buffer for FPU state.
+    pub fpu: Mutex<FpuBuffer>,
+}
+
+// SAFETY: `local` is used by its own CPU alone (see `local`), the rest is atomics, a lock, and data that never changes.
+unsafe impl Sync for PerCpu {}
+// SAFETY: per-CPU data is reached through shared references only.
+unsafe impl Send for PerCpu {}
+
+/// Number of CPUs that have their data.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+/// True once the code runs on a per-CPU stack.
+static READY: AtomicBool = AtomicBool::new(false);
+
+impl PerCpu {
+    /// Data and stacks of the next CPU, the one with this APIC id.
+    pub fn create(apic_id: u32) -> &'static Self {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut tss = TaskStateSegment::new();
+        let top = |stack| x86_64::VirtAddr::new(stacks::top(number, stack));
+        let frame_end = core::mem::offset_of!(stacks::CpuTop, regs.ss) as u64 + 8;
+        tss.privilege_stack_table[0] = top(Stack::Main) + frame_end;
+        for stack in [Stack::Nmi, Stack::DoubleFault, Stack::MachineCheck, Stack::Debug] {
+            tss.interrupt_stack_table[super::idt::ist_index(stack)] = top(stack);
+        }
+        let cpu = Box::leak(Box::new(Self {
+            number,
+            apic_id,
+            pending: Default::default(),
+            nmi: AtomicBool::new(false),
+            host_cr4: AtomicU64::new(0),
+            local: UnsafeCell::new(CpuLocal::new(CpuId(number))),
+            tss,
+            fpu: Mutex::new(FpuBuffer::new()),
+        }));
+        stacks::create(number, cpu);
+        cpu
+    }
+
+    /// The library's state of this CPU.
+    ///
+    /// # Safety
+    /// Only for the CPU itself, and only one reference at a time: the entry code takes it once and passes it down.
+    #[expect(clippy::mut_from_ref, reason = "the caller vouches for exclusive use")]
+    pub unsafe fn local(&self) -> &mut CpuLocal {
+        // SAFETY: the caller vouches for exclusive use.
+        unsafe { &mut *self.local.get() }
+    }
+
+    /// Notes that `vector` arrived.
+    pub fn note_interrupt(&self, vector: u8) {
+        self.pending[usize::from(vector / 64)].fetch_or(1 << (vector % 64), Ordering::Relaxed);
+    }
+
+    /// Takes the highest vector that arrived.
+    pub fn take_interrupt(&self) -> Option<Vector> {
+        for (index, word) in self.pending.iter().enumerate().rev() {
+            let bits = word.load(Ordering::Relaxed);
+            if bits != 0 {
+                let bit = 63 - bits.leading_zeros();
+                word.fetch_and(!(1 << bit), Ordering::Relaxed);
+                return Some(Vector(index as u8 * 64 + bit as u8));
+            }
+        }
+        None
+    }
+
+    /// True if a vector or a non-maskable interrupt waits.
+    pub fn has_pending(&self) -> bool {
+        self.nmi.load(Ordering::Relaxed) || self.pending.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Notes a non-maskable interrupt.
+    pub fn note_nmi(&self) {
+        self.nmi.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the non-maskable interrupt.
+    pub fn take_nmi(&self) -> bool {
+        self.nmi.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// From now on the code runs on per-CPU stacks.
+pub fn set_ready() {
+    READY.store(true, Ordering::Relaxed);
+}
+
+/// The CPU's number, also in early boot, when it is the first.
+pub fn current_number() -> u32 {
+    if READY.load(Ordering::Relaxed) { stacks::this_cpu().number } else { 0 }
+}
