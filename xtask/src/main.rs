@@ -1,2 +1,60 @@
-//! Project tasks: build, run, test.
-fn main() {}
+//! `cargo xtask`: build, run, test. One file per command; each says in its first line what it does.
+
+mod build;
+mod cargo;
+mod container;
+mod doctor;
+mod fetch;
+mod gdb;
+mod iso;
+mod machine;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Build, run and test Xenolith.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the hypervisor into one bootable file, target/xenolith.elf
+    Build(build::Options),
+    /// Boot the hypervisor and Linux in QEMU, with a root shell on this terminal
+    Run(run::Options),
+    /// Download what boots and tests need from Debian
+    Fetch(fetch::Options),
+    /// Check that this machine has what the other commands need
+    Doctor,
+    /// Attach gdb to a machine that `run --gdb` started
+    Gdb(gdb::Options),
+    /// Make a GRUB boot CD, target/xenolith.iso
+    Iso(iso::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Build(options) => build::build(&options).map(|_| ()),
+        Command::Run(options) => run::run(&options),
+        Command::Fetch(options) => fetch::fetch(&options),
+        Command::Doctor => doctor::doctor(),
+        Command::Gdb(options) => gdb::gdb(&options),
+        Command::Iso(options) => iso::iso(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
