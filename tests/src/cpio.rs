@@ -58,7 +58,7 @@ impl Archive {
         for at in slashes {
             let parent = &path[..at];
             if !parent.is_empty() && self.folders.insert(parent.to_owned()) {
-                self.entry(&parent.to_owned(), DIRECTORY | 0o755, &[], (0, 0));
+                self.entry(parent, DIRECTORY | 0o755, &[], (0, 0));
             }
         }
     }

@@ -67,7 +67,8 @@ impl Executable {
             wide: self.machine.is_64(),
         };
 
-        out.header(self, if notes.is_empty() { 1 } else { 2 });
+        let stack = self.machine == Machine::I386;
+        out.header(self, 1 + u16::from(!notes.is_empty()) + u16::from(stack));
         let load = Segment {
             kind: 1,
             flags: 7,
@@ -90,6 +91,20 @@ impl Executable {
                 size,
                 bss: 0,
                 align: 4,
+            });
+        }
+        if stack {
+            // PT_GNU_STACK: Linux gives the program a stack without execute permission.
+            let (kind, flags) = (0x6474_e551, 6);
+            out.segment(&Segment {
+                kind,
+                flags,
+                offset: 0,
+                vaddr: 0,
+                paddr: 0,
+                size: 0,
+                bss: 0,
+                align: 16,
             });
         }
         out.bytes.resize(offset as usize, 0);

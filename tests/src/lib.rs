@@ -15,5 +15,8 @@ pub mod programs32;
 pub mod pv_kernel;
 pub mod qemu;
 pub mod qmp;
+pub mod runner;
+pub mod scenario;
+pub mod scenarios;
 pub mod serial;
 pub mod verdict;

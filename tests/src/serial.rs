@@ -74,13 +74,15 @@ impl Serial {
         let mut state = lock(mutex);
         loop {
             let fresh = &state.text[self.cursor..];
-            if let Some(found) = wanted.find(fresh) {
+            let found = wanted.find(fresh);
+            let passed_over = found.map_or(fresh, |found| &fresh[..found.start()]);
+            if let Some(line) = first_fatal(passed_over, fatal) {
+                return Outcome::Fatal(line);
+            }
+            if let Some(found) = found {
                 let text = String::from_utf8_lossy(found.as_bytes()).into_owned();
                 self.cursor += found.end();
                 return Outcome::Found(text);
-            }
-            if let Some(line) = first_fatal(fresh, fatal) {
-                return Outcome::Fatal(line);
             }
             if state.closed {
                 return Outcome::Closed;

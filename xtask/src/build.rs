@@ -3,10 +3,10 @@
 //! QEMU's `-kernel` takes it by its multiboot 1 header, GRUB's `multiboot2` by the other.
 //! `target/xenolith.debug` is the same program with symbols, for gdb and addr2line.
 
-use crate::{cargo, container};
+use crate::container;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
-use xenolith_tests::artifacts::target_dir;
+use xenolith_tests::artifacts::{rust, target_dir};
 
 /// Options of `cargo xtask build`.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -18,23 +18,20 @@ pub struct Options {
 
 /// Build and return the path of the bootable file.
 pub fn build(options: &Options) -> Result<PathBuf> {
-    cargo::ensure_target(cargo::BARE_METAL)?;
+    rust::ensure_target(rust::BARE_METAL)?;
     let target = target_dir();
-    let mut command = cargo::cargo(&["build", "--package", "xen-core", "--bin", "xenolith"]);
+    let mut command = rust::cargo(&["build", "--package", "xen-core", "--bin", "xenolith"]);
     command
-        .args(["--target", cargo::BARE_METAL])
+        .args(["--target", rust::BARE_METAL])
         .arg("--target-dir")
         .arg(&target);
     if options.release {
         command.arg("--release");
     }
-    cargo::run(&mut command, "cargo build of the hypervisor")?;
+    rust::run(&mut command, "cargo build of the hypervisor")?;
 
     let profile = if options.release { "release" } else { "debug" };
-    let linked = target
-        .join(cargo::BARE_METAL)
-        .join(profile)
-        .join("xenolith");
+    let linked = target.join(rust::BARE_METAL).join(profile).join("xenolith");
     let image = std::fs::read(&linked).with_context(|| format!("read {}", linked.display()))?;
     let bootable = container::bootable(&image).with_context(|| linked.display().to_string())?;
     let path = target.join("xenolith.elf");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use xenolith_tests::artifacts::{self, Linux, target_dir};
 use xenolith_tests::initramfs::{DOM0_MODULES, Initramfs};
 use xenolith_tests::qemu::{Boot, Machine, Module};
+use xenolith_tests::runner::XEN_CPU;
 
 /// The hypervisor to start.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,14 +63,16 @@ pub struct Computer {
 impl Computer {
     /// As QEMU needs it told for `hypervisor`.
     pub fn machine(&self, hypervisor: Hypervisor) -> Machine {
-        let usual = match (self.kvm, hypervisor) {
-            (true, _) => "host",
-            (false, Hypervisor::Xenolith) => "max",
-            // QEMU 7.2 faults ring-3 IRETs under SMAP, which Xen does not step around.
-            (false, Hypervisor::DebianXen) => "max,-smap",
+        let model = self
+            .cpu
+            .as_deref()
+            .unwrap_or(if self.kvm { "host" } else { "max" });
+        let cpu = match hypervisor {
+            Hypervisor::DebianXen if !self.kvm => XEN_CPU.replace("MODEL", model),
+            _ => model.to_owned(),
         };
         Machine {
-            cpu: self.cpu.clone().unwrap_or_else(|| usual.into()),
+            cpu,
             memory: self.mem.clone(),
             smp: self.smp,
             kvm: self.kvm,

@@ -1,7 +1,6 @@
 //! `cargo xtask`: build, run, test. One file per command; each says in its first line what it does.
 
 mod build;
-mod cargo;
 mod container;
 mod doctor;
 mod fetch;
@@ -9,6 +8,7 @@ mod gdb;
 mod iso;
 mod machine;
 mod run;
+mod test;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -35,6 +35,8 @@ enum Command {
     Fetch(fetch::Options),
     /// Check that this machine has what the other commands need
     Doctor,
+    /// Run the checks, the host tests and the boot tests
+    Test(test::Options),
     /// Attach gdb to a machine that `run --gdb` started
     Gdb(gdb::Options),
     /// Make a GRUB boot CD, target/xenolith.iso
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Build(options) => build::build(&options).map(|_| ()),
         Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::test(&options),
         Command::Fetch(options) => fetch::fetch(&options),
         Command::Doctor => doctor::doctor(),
         Command::Gdb(options) => gdb::gdb(&options),

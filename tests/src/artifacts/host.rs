@@ -63,7 +63,8 @@ pub fn ensure(program: &str, package: &str) -> Result<PathBuf> {
         succeeds(&mut command)
     };
     let install = ["install", "-y", "--no-install-recommends", package];
-    if !call(&install) && !(call(&["update"]) && call(&install)) {
+    let installed = call(&install) || (call(&["update"]) && call(&install));
+    if !installed {
         bail!(
             "{} {} failed; run it by hand to see why",
             apt.join(" "),

@@ -4,6 +4,7 @@
 
 pub mod deb;
 pub mod host;
+pub mod rust;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};

@@ -23,7 +23,13 @@ const CHECKS: [(&str, &[u8]); 3] = [
 ];
 
 /// Kernel modules of the interactive image: what a toolstack in dom0 opens.
-pub const DOM0_MODULES: [&str; 4] = ["xen-privcmd", "xen-evtchn", "xen-gntdev", "xen-gntalloc"];
+pub const DOM0_MODULES: [&str; 5] = [
+    "xenfs",
+    "xen-privcmd",
+    "xen-evtchn",
+    "xen-gntdev",
+    "xen-gntalloc",
+];
 
 /// A root file system under construction.
 pub struct Initramfs {
