@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Project tasks: build, run, test.
 
 mod layout;
@@ -5,6 +6,22 @@ mod layout;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+=======
+//! `cargo xtask`: build, run, test. One file per command; each says in its first line what it does.
+
+mod build;
+mod container;
+mod doctor;
+mod fetch;
+mod gdb;
+mod iso;
+mod machine;
+mod run;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+>>>>>>> xtask
 
 /// Build, run and test Xenolith.
 #[derive(Parser)]
@@ -20,13 +37,40 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+<<<<<<< HEAD
     /// Derive hypercall-abi/tests/layout.golden from Xen's headers, or check it
     Layout(layout::LayoutArgs),
+=======
+    /// Build the hypervisor into one bootable file, target/xenolith.elf
+    Build(build::Options),
+    /// Boot the hypervisor and Linux in QEMU, with a root shell on this terminal
+    Run(run::Options),
+    /// Download what boots and tests need from Debian
+    Fetch(fetch::Options),
+    /// Check that this machine has what the other commands need
+    Doctor,
+    /// Run the checks, the host tests and the boot tests
+    Test(test::Options),
+    /// Attach gdb to a machine that `run --gdb` started
+    Gdb(gdb::Options),
+    /// Make a GRUB boot CD, target/xenolith.iso
+    Iso(iso::Options),
+>>>>>>> xtask
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+<<<<<<< HEAD
         Command::Layout(args) => layout::run(args),
+=======
+        Command::Build(options) => build::build(&options).map(|_| ()),
+        Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::test(&options),
+        Command::Fetch(options) => fetch::fetch(&options),
+        Command::Doctor => doctor::doctor(),
+        Command::Gdb(options) => gdb::gdb(&options),
+        Command::Iso(options) => iso::iso(&options),
+>>>>>>> xtask
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

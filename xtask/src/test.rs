@@ -1,0 +1,168 @@
+//! `cargo xtask test`: everything that must hold, from formatting to booting Linux.
+
+use crate::build;
+use crate::machine::Hypervisor;
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+use xenolith_tests::artifacts::{self, Linux, rust};
+use xenolith_tests::runner::{self, Bench};
+use xenolith_tests::scenario::Scenario;
+use xenolith_tests::scenarios;
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Only boot tests whose name contains one of these, and none of the host's checks
+    filter: Vec<String>,
+    /// Also the tests that take long
+    #[arg(long)]
+    long: bool,
+    /// Only list the boot tests
+    #[arg(long)]
+    list: bool,
+    /// Only the checks that need no QEMU
+    #[arg(long, conflicts_with = "filter")]
+    host: bool,
+    /// How many machines run at a time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
+    /// Boot a build without optimisations
+    #[arg(long)]
+    debug: bool,
+    /// A kernel for dom0 instead of Debian's
+    #[arg(long, value_name = "FILE")]
+    linux: Option<PathBuf>,
+    #[arg(long, hide = true, value_enum, default_value_t)]
+    hypervisor: Hypervisor,
+}
+
+/// Run the tests.
+pub fn test(options: &Options) -> Result<()> {
+    let scenarios = select(options);
+    if options.list {
+        for scenario in &scenarios {
+            println!("{:24} {}", scenario.name, scenario.about);
+        }
+        return Ok(());
+    }
+    let start = Instant::now();
+    let (mut passed, mut failed) = (0, 0);
+    if options.filter.is_empty() && options.hypervisor == Hypervisor::Xenolith {
+        (passed, failed) = host_checks();
+    }
+    if !options.host {
+        if scenarios.is_empty() {
+            bail!(
+                "no boot test is called {}; see cargo xtask test --list",
+                options.filter.join(" or ")
+            );
+        }
+        match bench(options, &scenarios) {
+            Ok(bench) => {
+                let (well, badly) = runner::run_all(&bench, &scenarios, options.jobs.clamp(1, 2));
+                passed += well;
+                failed += badly;
+            }
+            Err(error) => {
+                println!("boot tests ... could not run: {error:#}");
+                failed += scenarios.len();
+            }
+        }
+    }
+    println!("took {} s", start.elapsed().as_secs());
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        bail!("{failed} failed");
+    }
+    Ok(())
+}
+
+fn select(options: &Options) -> Vec<Scenario> {
+    let is_xen = options.hypervisor == Hypervisor::DebianXen;
+    let named = |scenario: &Scenario| {
+        options.filter.is_empty()
+            || options
+                .filter
+                .iter()
+                .any(|word| scenario.name.contains(word.as_str()))
+    };
+    scenarios::all()
+        .into_iter()
+        .filter(|scenario| {
+            named(scenario) && (options.long || !scenario.long || !options.filter.is_empty())
+        })
+        .filter(|scenario| match scenario.not_on_xen {
+            Some(reason) if is_xen => {
+                println!(
+                    "boot {} ... left out on Debian's Xen: {reason}",
+                    scenario.name
+                );
+                false
+            }
+            _ => true,
+        })
+        .collect()
+}
+
+fn bench(options: &Options, scenarios: &[Scenario]) -> Result<Bench> {
+    let is_xen = options.hypervisor == Hypervisor::DebianXen;
+    let hypervisor = if is_xen {
+        artifacts::debian_xen()?
+    } else {
+        build::build(&build::Options {
+            release: !options.debug,
+        })?
+    };
+    let linux = match &options.linux {
+        Some(kernel) => Linux {
+            kernel: kernel.clone(),
+            modules: None,
+        },
+        None => Linux::debian()?,
+    };
+    Bench::new(hypervisor, is_xen, linux, scenarios)
+}
+
+/// What needs no QEMU; how many of these checks passed and failed.
+fn host_checks() -> (usize, usize) {
+    let mut doc = rust::cargo(&[
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    let clippy = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    let checks: [(&str, Command); 4] = [
+        (
+            "cargo fmt --check",
+            rust::cargo(&["fmt", "--all", "--check"]),
+        ),
+        ("cargo clippy", rust::cargo(&clippy)),
+        ("cargo doc", doc),
+        ("cargo test", rust::cargo(&["test", "--workspace"])),
+    ];
+    let (mut passed, mut failed) = (0, 0);
+    for (name, mut command) in checks {
+        println!("check {name}");
+        match rust::run(&mut command, name) {
+            Ok(()) => passed += 1,
+            Err(error) => {
+                println!("check {name} ... FAILED: {error:#}");
+                failed += 1;
+            }
+        }
+    }
+    (passed, failed)
+}
