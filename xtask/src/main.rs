@@ -1,12 +1,3 @@
-<<<<<<< HEAD
-//! Project tasks: build, run, test.
-
-mod layout;
-
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-=======
 //! `cargo xtask`: build, run, test. One file per command; each says in its first line what it does.
 
 mod build;
@@ -15,13 +6,13 @@ mod doctor;
 mod fetch;
 mod gdb;
 mod iso;
+mod layout;
 mod machine;
 mod run;
 mod test;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
->>>>>>> xtask
 
 /// Build, run and test Xenolith.
 #[derive(Parser)]
@@ -37,10 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-<<<<<<< HEAD
     /// Derive hypercall-abi/tests/layout.golden from Xen's headers, or check it
     Layout(layout::LayoutArgs),
-=======
     /// Build the hypervisor into one bootable file, target/xenolith.elf
     Build(build::Options),
     /// Boot the hypervisor and Linux in QEMU, with a root shell on this terminal
@@ -55,14 +44,11 @@ enum Command {
     Gdb(gdb::Options),
     /// Make a GRUB boot CD, target/xenolith.iso
     Iso(iso::Options),
->>>>>>> xtask
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-<<<<<<< HEAD
         Command::Layout(args) => layout::run(args),
-=======
         Command::Build(options) => build::build(&options).map(|_| ()),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
@@ -70,7 +56,6 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::doctor(),
         Command::Gdb(options) => gdb::gdb(&options),
         Command::Iso(options) => iso::iso(&options),
->>>>>>> xtask
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
