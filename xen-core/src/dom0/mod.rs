@@ -1,5 +1,7 @@
-//! The dom0 builder's pure part: from the bytes of a kernel file to a plan of the domain's
-//! first memory, page tables and `start_info`.
+//! The dom0 builder: from the bytes of a kernel file to a domain that can run.
+//!
+//! All but [`build`] is pure: from the file to a plan of the domain's first memory, page tables and
+//! `start_info`. [`build`] carries the plan out.
 //!
 //! Nothing here touches a machine: functions read byte slices and return plain values, and the
 //! caller carries the plan out. Order of use: [`bzimage::recognise`], [`decompress::decompress`],
@@ -8,6 +10,7 @@
 //!
 //! Contract: public/elfnote.h, public/xen.h (`start_info` and the initial memory layout).
 
+pub mod build;
 pub mod bzimage;
 pub mod decompress;
 pub mod elf;
