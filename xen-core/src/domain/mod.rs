@@ -1,5 +1,6 @@
 //! A domain: the aggregate that owns memory, vCPUs, ports and grants.
 
+pub mod access;
 mod create;
 mod info_page;
 mod lifecycle;
