@@ -10,9 +10,6 @@ use super::crc::crc32;
 use super::input::Input;
 use crate::dom0::bzimage::Compression;
 
-/// Heap for DEFLATE's code tables.
-pub(super) const HEAP: usize = size_of::<DecompressorOxide>();
-
 const DEFLATE: u8 = 8;
 // Bits of FLG.
 const HEADER_CRC: u8 = 1 << 1;

@@ -6,14 +6,13 @@
 
 use alloc::vec::Vec;
 
+use super::output::{Output, OutputError};
 use super::range_coder::RangeDecoder;
 
 /// Largest sum of the literal context and position bits (also what .xz and liblzma allow).
 const MAX_LITERAL_BITS: u32 = 4;
 /// Probabilities of one literal coder.
 const LITERAL_CODER: usize = 0x300;
-/// Heap of the literal model at its largest.
-pub(super) const HEAP: usize = (LITERAL_CODER << MAX_LITERAL_BITS) * size_of::<u16>();
 
 const STATES: usize = 12;
 /// States at or above this follow a match, so literals are coded against the byte at rep0.
@@ -35,101 +34,12 @@ pub(super) enum LzmaError {
     OutputFull,
 }
 
-/// The output so far: also the dictionary.
-pub(super) struct Output<'a> {
-    buffer: &'a mut [u8],
-    position: usize,
-    /// Where the dictionary was last reset: no match reaches before it.
-    start: usize,
-}
-
-impl<'a> Output<'a> {
-    pub(super) fn new(buffer: &'a mut [u8]) -> Self {
-        Self {
-            buffer,
-            position: 0,
-            start: 0,
+impl From<OutputError> for LzmaError {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Full => Self::OutputFull,
+            OutputError::Distance => Self::Malformed("a match reaches before the data"),
         }
-    }
-
-    pub(super) fn position(&self) -> usize {
-        self.position
-    }
-
-    /// Length of the whole buffer.
-    pub(super) fn capacity(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// What was produced since `from`.
-    pub(super) fn since_mut(&mut self, from: usize) -> &mut [u8] {
-        self.buffer.get_mut(from..self.position).unwrap_or_default()
-    }
-
-    pub(super) fn reset_dictionary(&mut self) {
-        self.start = self.position;
-    }
-
-    /// Appends `data` as it is.
-    pub(super) fn append(&mut self, data: &[u8]) -> Result<(), LzmaError> {
-        self.buffer
-            .get_mut(self.position..)
-            .and_then(|rest| rest.get_mut(..data.len()))
-            .ok_or(LzmaError::OutputFull)?
-            .copy_from_slice(data);
-        self.position += data.len();
-        Ok(())
-    }
-
-    fn used(&self) -> usize {
-        self.position - self.start
-    }
-
-    /// The byte `distance + 1` back; 0 before the dictionary's start.
-    #[inline]
-    fn back(&self, distance: usize) -> u8 {
-        if distance >= self.used() {
-            return 0;
-        }
-        self.buffer
-            .get(self.position - distance - 1)
-            .copied()
-            .unwrap_or(0)
-    }
-
-    #[inline]
-    fn push(&mut self, byte: u8) -> Result<(), LzmaError> {
-        *self
-            .buffer
-            .get_mut(self.position)
-            .ok_or(LzmaError::OutputFull)? = byte;
-        self.position += 1;
-        Ok(())
-    }
-
-    #[inline]
-    fn copy(&mut self, distance: usize, length: usize, end: usize) -> Result<(), LzmaError> {
-        if distance >= self.used() {
-            return Err(LzmaError::Malformed("a match reaches before the data"));
-        }
-        if length > end - self.position {
-            return Err(LzmaError::OutputFull);
-        }
-        let from = self.position - distance - 1;
-        if distance + 1 >= length {
-            self.buffer.copy_within(from..from + length, self.position);
-        } else {
-            // The source overlaps what the copy produces: a repeating pattern.
-            let window = self
-                .buffer
-                .get_mut(from..self.position + length)
-                .ok_or(LzmaError::OutputFull)?;
-            for index in distance + 1..window.len() {
-                window[index] = window[index - distance - 1];
-            }
-        }
-        self.position += length;
-        Ok(())
     }
 }
 
@@ -276,7 +186,7 @@ impl Decoder {
         end: usize,
     ) -> Result<Ended, LzmaError> {
         let pos_mask = (1 << self.properties.position_bits) - 1;
-        while output.position < end {
+        while output.position() < end {
             if coder.overran() {
                 return Err(LzmaError::InputEnds);
             }
@@ -374,7 +284,7 @@ impl Decoder {
             4..10 => self.state - 3,
             _ => self.state - 6,
         };
-        output.push(symbol.to_le_bytes()[0])
+        Ok(output.push(symbol.to_le_bytes()[0])?)
     }
 
     /// The distance of a match with length symbol `length`.

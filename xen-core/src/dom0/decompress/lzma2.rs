@@ -5,7 +5,8 @@
 
 use super::KernelError;
 use super::input::Input;
-use super::lzma::{Decoder, Ended, LzmaError, Output, Properties};
+use super::lzma::{Decoder, Ended, LzmaError, Properties};
+use super::output::Output;
 use super::range_coder::RangeDecoder;
 use crate::dom0::bzimage::Compression;
 
@@ -73,7 +74,9 @@ pub(super) fn decode(
             }
             let length = usize::from(input.u16_be()?) + 1;
             let data = input.take(length)?;
-            output.append(data).map_err(|error| report(input, error))?;
+            output
+                .append(data)
+                .map_err(|error| report(input, error.into()))?;
         } else {
             return Err(input.corrupt("an LZMA2 chunk is of an unknown kind"));
         }

@@ -5,7 +5,8 @@
 
 use super::KernelError;
 use super::input::Input;
-use super::lzma::{Decoder, Ended, LzmaError, Output, Properties};
+use super::lzma::{Decoder, Ended, LzmaError, Properties};
+use super::output::Output;
 use super::range_coder::RangeDecoder;
 use crate::dom0::bzimage::Compression;
 

@@ -292,16 +292,32 @@ fn refusals_are_one_clear_line() {
 }
 
 #[test]
-fn heap_is_modest_but_for_the_zstd_window() {
-    for (compression, file) in FILES {
-        let mut payload = payload(compression, file);
-        payload.stated_size = Some(64 << 20);
-        let heap = heap_needed(&payload).unwrap();
-        assert!(
-            heap < 64 << 10 || compression == Compression::Zstd,
-            "{compression}: {heap}"
-        );
-    }
+fn a_zstd_block_may_reuse_the_codes_of_the_block_before() {
+    // `zstd -19 --check` of a longer sample: its second block has treeless literals and repeats
+    // the tables of literal and match lengths.
+    let file = include_bytes!("testdata/long.zst");
+    assert_unpacks(Compression::Zstd, file, &sample(145_000));
+}
+
+#[test]
+fn zstd_blocks_of_one_byte_and_with_default_tables() {
+    // `zstd` of 200000 zeros from a pipe: a compressed and a run-length block.
+    let zeros = [
+        0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0x54, 0x00, 0x00, 0x10, 0x00, 0x00, 0x01, 0x00, 0xfb,
+        0xff, 0x39, 0xc0, 0x02, 0x03, 0x6a, 0x08, 0x00, 0xc4, 0xe9, 0x74, 0x70,
+    ];
+    assert_unpacks(Compression::Zstd, &zeros, &[0; 200_000]);
+    // `zstd -19` of a line: its few sequences use the predefined distributions.
+    let line = [
+        0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x68, 0xfd, 0x00, 0x00, 0xb2, 0xc1, 0x05, 0x0b, 0xe0, 0x2d,
+        0x06, 0xe3, 0x36, 0x57, 0x78, 0x90, 0x07, 0x01, 0x16, 0x44, 0xe1, 0x85, 0xc2, 0x88, 0x9f,
+        0x77, 0x69, 0x3b, 0xe2, 0x17, 0x01, 0x00, 0xce, 0x9b, 0x4c, 0x72, 0x51, 0x0b, 0xed,
+    ];
+    assert_unpacks(
+        Compression::Zstd,
+        &line,
+        b"to be or not to be, to be or not to be at all",
+    );
 }
 
 fn any_file() -> impl Strategy<Value = (Compression, Vec<u8>)> {

@@ -7,8 +7,9 @@ use super::KernelError;
 use super::bcj_x86;
 use super::crc::{crc32, crc64};
 use super::input::Input;
-use super::lzma::{Decoder, Output};
+use super::lzma::Decoder;
 use super::lzma2;
+use super::output::Output;
 use crate::dom0::bzimage::Compression;
 
 const HEADER_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
