@@ -23,7 +23,10 @@ const MULTIBOOT2_MAGIC: u32 = 0xe852_50d6;
 const MULTIBOOT2_WINDOW: usize = 32768;
 
 struct Segment<'a> {
+    /// Physical address.
     address: u32,
+    /// Virtual address that the linker gave it.
+    linked_at: u64,
     memory_size: u32,
     flags: u32,
     data: &'a [u8],
@@ -52,7 +55,7 @@ pub fn bootable(elf64: &[u8]) -> Result<Vec<u8>> {
             pair[1].address
         );
     }
-    let file = write(&segments, entry(header, endian, elf64)?);
+    let file = write(&segments, entry(header, endian, elf64, &segments)?);
     find_multiboot1(&file)?;
     find_multiboot2(&file)?;
     Ok(file)
@@ -75,14 +78,16 @@ fn segment<'a>(
     };
     Ok(Segment {
         address: start as u32,
+        linked_at: program.p_vaddr(endian),
         memory_size: memory_size as u32,
         flags: program.p_flags(endian),
         data,
     })
 }
 
-/// The physical address of the 32-bit entry point: the symbol's value, if that lies low, or the ELF entry.
-fn entry<H>(header: &H, endian: Endianness, file: &[u8]) -> Result<u32>
+/// The physical address of the 32-bit entry point: of the symbol, or else of the ELF entry. A linked address is
+/// brought down to where its segment is loaded.
+fn entry<H>(header: &H, endian: Endianness, file: &[u8], segments: &[Segment<'_>]) -> Result<u32>
 where
     H: FileHeader<Endian = Endianness, Word = u64> + Pod,
 {
@@ -92,9 +97,14 @@ where
         .iter()
         .find(|symbol| symbol.name(endian, symbols.strings()).ok() == Some(ENTRY));
     let address = named.map_or_else(|| header.e_entry(endian), |symbol| symbol.st_value(endian));
-    u32::try_from(address).with_context(|| {
-        format!("the 32-bit entry point {address:#x} is not a physical address below 4 GiB")
-    })
+    if let Ok(physical) = u32::try_from(address) {
+        return Ok(physical);
+    }
+    let inside = segments.iter().find_map(|segment| {
+        let distance = address.checked_sub(segment.linked_at)?;
+        (distance < u64::from(segment.memory_size)).then_some(segment.address + distance as u32)
+    });
+    inside.with_context(|| format!("the 32-bit entry point {address:#x} lies in no segment"))
 }
 
 fn write(segments: &[Segment<'_>], entry: u32) -> Vec<u8> {
@@ -188,7 +198,8 @@ mod tests {
     }
 
     fn elf64(image: Vec<u8>, paddr: u64) -> Vec<u8> {
-        let (vaddr, entry) = (0xffff_8080_0020_0000, 0x20_0020);
+        let vaddr = 0xffff_8080_0020_0000;
+        let entry = vaddr + 0x20;
         let file = Executable {
             machine: Machine::X86_64,
             vaddr,

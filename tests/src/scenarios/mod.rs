@@ -38,8 +38,10 @@ mod tests {
                 Step::Expect(pattern) => Some(pattern),
                 _ => None,
             });
-            let count = patterns.map(|pattern| Regex::new(pattern).unwrap()).count();
-            assert!(count > 0, "{} expects nothing", scenario.name);
+            let patterns: Vec<Regex> = patterns
+                .map(|pattern| Regex::new(pattern).unwrap())
+                .collect();
+            assert!(!patterns.is_empty(), "{} expects nothing", scenario.name);
             let known = scenario
                 .tolerated
                 .iter()
