@@ -32,8 +32,6 @@ pub enum KernelError {
         /// Bytes that came out.
         found: usize,
     },
-    /// Not enough heap for the decoder's window.
-    OutOfHeap(Compression),
     /// Compressed data nests: decompressing gave compressed data again.
     StillCompressed,
     /// Not an ELF file.
@@ -126,12 +124,6 @@ impl fmt::Display for KernelError {
                 f,
                 "dom0 kernel is corrupt: decompressed to {found} bytes instead of {expected}"
             ),
-            Self::OutOfHeap(kind) => {
-                write!(
-                    f,
-                    "too little memory to decompress the dom0 kernel ({kind})"
-                )
-            }
             Self::StillCompressed => f.write_str("dom0 kernel is compressed twice"),
             Self::NotElf => f.write_str("dom0 kernel is not an ELF file"),
             Self::Elf32 => {
