@@ -16,7 +16,8 @@ use std::process::Command;
 const INIT: &[u8] = include_bytes!("../../dom0/init");
 
 /// Scripts under `/checks`, by name.
-const CHECKS: [(&str, &[u8]); 3] = [
+const CHECKS: [(&str, &[u8]); 4] = [
+    ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
     ("shell", include_bytes!("../../dom0/checks/shell")),
     ("fpu", include_bytes!("../../dom0/checks/fpu")),
     ("smp", include_bytes!("../../dom0/checks/smp")),
