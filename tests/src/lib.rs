@@ -7,6 +7,7 @@
 //! [`runner`] runs many of them, [`scenarios`] is the list. `cargo xtask` is the front end.
 
 pub mod artifacts;
+pub mod compare;
 pub mod cpio;
 pub mod elf;
 pub mod initramfs;

@@ -84,7 +84,7 @@ pub struct Scenario {
     /// What it shows.
     pub about: &'static str,
     /// QEMU's CPU model.
-    pub cpu: &'static str,
+    pub cpu: String,
     /// Memory as QEMU's `-m` takes it.
     pub memory: &'static str,
     /// Processors.
@@ -119,7 +119,7 @@ impl Scenario {
         Self {
             name,
             about,
-            cpu: "max",
+            cpu: "max".into(),
             memory: "1G",
             smp: 1,
             qemu: Vec::new(),
@@ -156,8 +156,11 @@ impl Scenario {
 
     /// Choose the CPU model.
     #[must_use]
-    pub fn cpu(self, cpu: &'static str) -> Self {
-        Self { cpu, ..self }
+    pub fn cpu(self, cpu: &str) -> Self {
+        Self {
+            cpu: cpu.into(),
+            ..self
+        }
     }
 
     /// Choose the memory.

@@ -8,6 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+/// The part of its patience after which a silent machine is given up: a boot prints all the time, a hang nothing.
+const SILENCE: f64 = 0.4;
+
 /// What came of waiting for a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -17,7 +20,7 @@ pub enum Outcome {
     Fatal(String),
     /// The line was closed first.
     Closed,
-    /// It did not come in time.
+    /// It did not come in time, or nothing at all was printed for too long.
     TimedOut,
 }
 
@@ -67,9 +70,12 @@ impl Serial {
         })
     }
 
-    /// Wait until `wanted` is printed after what was waited for before. A match of `fatal` ends the wait early.
+    /// Wait until `wanted` is printed after what was waited for before. A match of `fatal` ends the wait early, and so
+    /// does silence for [`SILENCE`] of the patience.
     pub fn expect(&mut self, wanted: &Regex, fatal: &RegexSet, patience: Duration) -> Outcome {
         let deadline = Instant::now() + patience;
+        let quiet = patience.mul_f64(SILENCE);
+        let mut heard = (0, Instant::now());
         let (mutex, changed) = &*self.shared;
         let mut state = lock(mutex);
         loop {
@@ -88,11 +94,15 @@ impl Serial {
                 return Outcome::Closed;
             }
             let now = Instant::now();
-            if now >= deadline {
+            if state.text.len() != heard.0 {
+                heard = (state.text.len(), now);
+            }
+            let limit = deadline.min(heard.1 + quiet);
+            if now >= limit {
                 return Outcome::TimedOut;
             }
             state = changed
-                .wait_timeout(state, deadline - now)
+                .wait_timeout(state, limit - now)
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
         }
     }

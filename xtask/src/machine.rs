@@ -68,7 +68,7 @@ impl Computer {
             .as_deref()
             .unwrap_or(if self.kvm { "host" } else { "max" });
         let cpu = match hypervisor {
-            Hypervisor::DebianXen if !self.kvm => XEN_CPU.replace("MODEL", model),
+            Hypervisor::DebianXen if !self.kvm => format!("{model}{XEN_CPU}"),
             _ => model.to_owned(),
         };
         Machine {

@@ -1,6 +1,7 @@
 //! `cargo xtask`: build, run, test. One file per command; each says in its first line what it does.
 
 mod build;
+mod compare_boot;
 mod container;
 mod doctor;
 mod fetch;
@@ -40,6 +41,8 @@ enum Command {
     Doctor,
     /// Run the checks, the host tests and the boot tests
     Test(test::Options),
+    /// Boot Linux on Debian's Xen and on ours and compare what it logs
+    CompareBoot(compare_boot::Options),
     /// Attach gdb to a machine that `run --gdb` started
     Gdb(gdb::Options),
     /// Make a GRUB boot CD, target/xenolith.iso
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Build(options) => build::build(&options).map(|_| ()),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
+        Command::CompareBoot(options) => compare_boot::compare_boot(&options),
         Command::Fetch(options) => fetch::fetch(&options),
         Command::Doctor => doctor::doctor(),
         Command::Gdb(options) => gdb::gdb(&options),

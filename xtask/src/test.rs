@@ -1,10 +1,10 @@
 //! `cargo xtask test`: everything that must hold, from formatting to booting Linux.
 
 use crate::build;
+use crate::layout::{self, LayoutArgs};
 use crate::machine::Hypervisor;
 use anyhow::{Result, bail};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 use xenolith_tests::artifacts::{self, Linux, rust};
 use xenolith_tests::runner::{self, Bench};
@@ -127,14 +127,14 @@ fn bench(options: &Options, scenarios: &[Scenario]) -> Result<Bench> {
 
 /// What needs no QEMU; how many of these checks passed and failed.
 fn host_checks() -> (usize, usize) {
-    let mut doc = rust::cargo(&[
-        "doc",
-        "--quiet",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ]);
-    doc.env("RUSTDOCFLAGS", "-D warnings");
+    let cargo = |name: &'static str, arguments: &[&str], flags: Option<&str>| {
+        let mut command = rust::cargo(arguments);
+        command.envs(flags.map(|flags| ("RUSTDOCFLAGS", flags)));
+        (
+            name,
+            Box::new(move || rust::run(&mut command, name)) as Check,
+        )
+    };
     let clippy = [
         "clippy",
         "--quiet",
@@ -144,19 +144,34 @@ fn host_checks() -> (usize, usize) {
         "-D",
         "warnings",
     ];
-    let checks: [(&str, Command); 4] = [
+    let doc = [
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ];
+    let layout = || {
+        layout::run(LayoutArgs {
+            headers: None,
+            check: true,
+        })
+    };
+    let checks = [
+        cargo("cargo fmt", &["fmt", "--all", "--check"], None),
+        ("cargo xtask layout", Box::new(layout) as Check),
+        cargo("cargo test", &["test", "--workspace"], None),
+        cargo("cargo clippy", &clippy, None),
         (
-            "cargo fmt --check",
-            rust::cargo(&["fmt", "--all", "--check"]),
+            "cargo clippy of the hypervisor",
+            Box::new(clippy_metal) as Check,
         ),
-        ("cargo clippy", rust::cargo(&clippy)),
-        ("cargo doc", doc),
-        ("cargo test", rust::cargo(&["test", "--workspace"])),
+        cargo("cargo doc", &doc, Some("-D warnings")),
     ];
     let (mut passed, mut failed) = (0, 0);
-    for (name, mut command) in checks {
+    for (name, mut check) in checks {
         println!("check {name}");
-        match rust::run(&mut command, name) {
+        match check() {
             Ok(()) => passed += 1,
             Err(error) => {
                 println!("check {name} ... FAILED: {error:#}");
@@ -165,4 +180,14 @@ fn host_checks() -> (usize, usize) {
         }
     }
     (passed, failed)
+}
+
+type Check = Box<dyn FnMut() -> Result<()>>;
+
+/// The machine side is compiled for its own target only.
+fn clippy_metal() -> Result<()> {
+    rust::ensure_target(rust::BARE_METAL)?;
+    let mut command = rust::cargo(&["clippy", "--quiet", "--package", "xen-core"]);
+    command.args(["--target", rust::BARE_METAL, "--", "-D", "warnings"]);
+    rust::run(&mut command, "cargo clippy of the hypervisor")
 }

@@ -65,6 +65,15 @@ pub fn debian_xen() -> Result<PathBuf> {
     Ok(unpacked)
 }
 
+/// Xen's public headers: those of the system, or the package's, downloaded when it is not there yet.
+pub fn xen_headers() -> Result<PathBuf> {
+    let installed = Path::new("/usr/include/xen");
+    if installed.join("xen.h").exists() {
+        return Ok(installed.to_owned());
+    }
+    existing(deb::package("libxen-dev")?.join("usr/include/xen"))
+}
+
 /// `path`, if there is such a file.
 fn existing(path: PathBuf) -> Result<PathBuf> {
     if !path.exists() {

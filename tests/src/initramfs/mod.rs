@@ -17,9 +17,9 @@ const INIT: &[u8] = include_bytes!("../../dom0/init");
 
 /// Scripts under `/checks`, by name.
 const CHECKS: [(&str, &[u8]); 3] = [
+    ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
     ("shell", include_bytes!("../../dom0/checks/shell")),
     ("fpu", include_bytes!("../../dom0/checks/fpu")),
-    ("smp", include_bytes!("../../dom0/checks/smp")),
 ];
 
 /// Kernel modules of the interactive image: what a toolstack in dom0 opens.

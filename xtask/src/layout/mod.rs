@@ -13,13 +13,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use xenolith_tests::artifacts::xen_headers;
 
 /// Arguments of `cargo xtask layout`.
 #[derive(clap::Args, Debug)]
 pub struct LayoutArgs {
-    /// Directory with Xen's public headers (Debian: package libxen-dev)
-    #[arg(long, default_value = "/usr/include/xen")]
-    pub headers: PathBuf,
+    /// Directory with Xen's public headers, instead of those of Debian's package libxen-dev
+    #[arg(long, value_name = "FOLDER")]
+    pub headers: Option<PathBuf>,
     /// Change nothing; fail if the golden file differs from what the headers say
     #[arg(long)]
     pub check: bool,
@@ -28,7 +29,8 @@ pub struct LayoutArgs {
 /// Regenerates the golden file, or with `--check` compares it.
 pub fn run(args: LayoutArgs) -> Result<()> {
     let path = golden_path();
-    let text = generate(&args.headers)?;
+    let headers = args.headers.map_or_else(xen_headers, Ok)?;
+    let text = generate(&headers)?;
     if !args.check {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("wrote {}", path.display());
@@ -41,7 +43,7 @@ pub fn run(args: LayoutArgs) -> Result<()> {
         Some(difference) => bail!(
             "{} does not agree with the headers in {}: {difference}",
             path.display(),
-            args.headers.display()
+            headers.display()
         ),
     }
 }
