@@ -112,7 +112,7 @@ impl<M: Machine> Hypervisor<M> {
                 words[index].store(entry, core::sync::atomic::Ordering::Relaxed);
             }
         }
-        if plan.pae != PaeMode::No {
+        if plan.pae == PaeMode::ExtendedCr3 {
             domain
                 .vm_assist
                 .fetch_or(1 << VmassistType::PAE_EXTENDED_CR3.0, core::sync::atomic::Ordering::Relaxed);
