@@ -4,6 +4,7 @@ pub mod access;
 mod create;
 mod info_page;
 mod lifecycle;
+mod pair;
 mod table;
 mod vcpu;
 mod vcpu_ctx;
