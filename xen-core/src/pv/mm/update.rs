@@ -92,9 +92,6 @@ pub fn write_entry<M: Machine>(
             write_upper_entry(hv, domain, mfn, level, index, update, budget)
         }
         PageType::None | PageType::Writable => {
-            if update.page_owner != domain.id {
-                return Err(Errno::EINVAL.into());
-            }
             let page = hv.mem.get_writable(mfn, domain.id)?;
             hv.machine.words(page.mfn())[index].store(update.value, Ordering::SeqCst);
             Ok(After::Nothing)
