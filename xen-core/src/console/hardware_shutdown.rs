@@ -20,13 +20,18 @@ enum Fate {
 
 /// The last line for a reason, and what follows. `restart_allowed` is false with option `noreboot`.
 fn fate(reason: ShutdownReason, restart_allowed: bool) -> (Words, Fate) {
-    let words = Words { reason, restart_allowed };
+    let words = Words {
+        reason,
+        restart_allowed,
+    };
     let fate = match reason {
         ShutdownReason::POWEROFF => Fate::Halt,
         ShutdownReason::REBOOT | ShutdownReason::WATCHDOG | ShutdownReason::SOFT_RESET => {
             Fate::Restart { delay_ns: 0 }
         }
-        _ if restart_allowed => Fate::Restart { delay_ns: CRASH_DELAY_NS },
+        _ if restart_allowed => Fate::Restart {
+            delay_ns: CRASH_DELAY_NS,
+        },
         _ => Fate::Halt,
     };
     (words, fate)
@@ -40,7 +45,9 @@ struct Words {
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason {
-            ShutdownReason::POWEROFF => return f.write_str("Hardware Dom0 halted: halting machine"),
+            ShutdownReason::POWEROFF => {
+                return f.write_str("Hardware Dom0 halted: halting machine");
+            }
             ShutdownReason::REBOOT => {
                 return f.write_str("Hardware Dom0 shutdown: rebooting machine");
             }
@@ -89,15 +96,37 @@ mod tests {
     #[test]
     fn every_reason_has_its_words_and_its_fate() {
         let now = Fate::Restart { delay_ns: 0 };
-        let later = Fate::Restart { delay_ns: CRASH_DELAY_NS };
+        let later = Fate::Restart {
+            delay_ns: CRASH_DELAY_NS,
+        };
         for (reason, restart_allowed, words, expected) in [
             (0, true, "Hardware Dom0 halted: halting machine", Fate::Halt),
             (1, true, "Hardware Dom0 shutdown: rebooting machine", now),
             (1, false, "Hardware Dom0 shutdown: rebooting machine", now),
-            (3, true, "Hardware Dom0 crashed: rebooting machine in 5 seconds.", later),
-            (3, false, "Hardware Dom0 crashed: 'noreboot' set - not rebooting.", Fate::Halt),
-            (4, true, "Hardware Dom0 shutdown: watchdog rebooting machine", now),
-            (5, true, "Hardware domain 0 did unsupported soft reset, rebooting.", now),
+            (
+                3,
+                true,
+                "Hardware Dom0 crashed: rebooting machine in 5 seconds.",
+                later,
+            ),
+            (
+                3,
+                false,
+                "Hardware Dom0 crashed: 'noreboot' set - not rebooting.",
+                Fate::Halt,
+            ),
+            (
+                4,
+                true,
+                "Hardware Dom0 shutdown: watchdog rebooting machine",
+                now,
+            ),
+            (
+                5,
+                true,
+                "Hardware domain 0 did unsupported soft reset, rebooting.",
+                now,
+            ),
             (
                 77,
                 true,

@@ -60,12 +60,6 @@ impl Input {
         }
     }
 
-    /// Who gets input.
-    #[must_use]
-    pub const fn receiver(&self) -> Receiver {
-        self.receiver
-    }
-
     /// Gives the input to `receiver`.
     pub fn hand_over(&mut self, receiver: Receiver) {
         self.receiver = receiver;
@@ -149,7 +143,10 @@ mod tests {
         assert_eq!(input.take(10), b"");
         input.typed(CTRL_A);
         input.typed(CTRL_A);
-        assert_eq!(input.typed(CTRL_A), Typed::Switched(Receiver::HardwareDomain));
+        assert_eq!(
+            input.typed(CTRL_A),
+            Typed::Switched(Receiver::HardwareDomain)
+        );
         assert_eq!(input.typed(b'x'), Typed::ForDomain);
         assert_eq!(input.take(10), b"x");
     }

@@ -2,8 +2,8 @@
 
 use hypercall_abi::xen::DomId;
 
-use super::{Level, Receiver};
 use super::input::Typed;
+use super::{Level, Receiver};
 use crate::domain::{Domain, Vcpu};
 use crate::hypervisor::Hypervisor;
 use crate::machine::{Machine, ResetKind};
@@ -23,19 +23,84 @@ const MAX_BYTES_PER_POLL: usize = 256;
 
 impl<M: Machine> Hypervisor<M> {
     const KEYS: &'static [Key<M>] = &[
-        Key { letter: b'*', does: "print all diagnostics", diagnostic: false, run: Self::key_all },
-        Key { letter: b'0', does: "dump Dom0 registers", diagnostic: true, run: Self::key_dom0 },
-        Key { letter: b'M', does: "dump MSI state", diagnostic: true, run: Self::key_msi },
-        Key { letter: b'Q', does: "dump PCI devices", diagnostic: true, run: Self::key_pci },
-        Key { letter: b'R', does: "reboot machine", diagnostic: false, run: Self::key_reboot },
-        Key { letter: b'd', does: "dump registers", diagnostic: true, run: Self::key_registers },
-        Key { letter: b'e', does: "dump evtchn info", diagnostic: true, run: Self::key_events },
-        Key { letter: b'h', does: "show this message", diagnostic: false, run: Self::key_help },
-        Key { letter: b'i', does: "dump interrupt bindings", diagnostic: true, run: Self::key_irqs },
-        Key { letter: b'm', does: "memory info", diagnostic: true, run: Self::key_memory },
-        Key { letter: b'q', does: "dump domain info", diagnostic: true, run: Self::key_domains },
-        Key { letter: b'r', does: "dump run queues", diagnostic: true, run: Self::key_run_queues },
-        Key { letter: b't', does: "display clock info", diagnostic: true, run: Self::key_time },
+        Key {
+            letter: b'*',
+            does: "print all diagnostics",
+            diagnostic: false,
+            run: Self::key_all,
+        },
+        Key {
+            letter: b'0',
+            does: "dump Dom0 registers",
+            diagnostic: true,
+            run: Self::key_dom0,
+        },
+        Key {
+            letter: b'M',
+            does: "dump MSI state",
+            diagnostic: true,
+            run: Self::key_msi,
+        },
+        Key {
+            letter: b'Q',
+            does: "dump PCI devices",
+            diagnostic: true,
+            run: Self::key_pci,
+        },
+        Key {
+            letter: b'R',
+            does: "reboot machine",
+            diagnostic: false,
+            run: Self::key_reboot,
+        },
+        Key {
+            letter: b'd',
+            does: "dump registers",
+            diagnostic: true,
+            run: Self::key_registers,
+        },
+        Key {
+            letter: b'e',
+            does: "dump evtchn info",
+            diagnostic: true,
+            run: Self::key_events,
+        },
+        Key {
+            letter: b'h',
+            does: "show this message",
+            diagnostic: false,
+            run: Self::key_help,
+        },
+        Key {
+            letter: b'i',
+            does: "dump interrupt bindings",
+            diagnostic: true,
+            run: Self::key_irqs,
+        },
+        Key {
+            letter: b'm',
+            does: "memory info",
+            diagnostic: true,
+            run: Self::key_memory,
+        },
+        Key {
+            letter: b'q',
+            does: "dump domain info",
+            diagnostic: true,
+            run: Self::key_domains,
+        },
+        Key {
+            letter: b'r',
+            does: "dump run queues",
+            diagnostic: true,
+            run: Self::key_run_queues,
+        },
+        Key {
+            letter: b't',
+            does: "display clock info",
+            diagnostic: true,
+            run: Self::key_time,
+        },
         Key {
             letter: b'w',
             does: "dump console ring buffer (dmesg)",
@@ -47,7 +112,11 @@ impl<M: Machine> Hypervisor<M> {
     /// Prints a line of the hypervisor's own, whatever the log level.
     pub fn print(&self, text: core::fmt::Arguments<'_>) {
         let machine = &self.machine;
-        self.console.print(&|bytes| machine.write_console(bytes), machine.now_ns(), text);
+        self.console.print(
+            &|bytes| machine.write_console(bytes),
+            machine.now_ns(),
+            text,
+        );
     }
 
     /// Prints a line of the hypervisor's own if `loglvl=` lets `level` pass.
@@ -100,7 +169,9 @@ impl<M: Machine> Hypervisor<M> {
     pub fn poll_console(&self) {
         let mut for_domain = false;
         for _ in 0..MAX_BYTES_PER_POLL {
-            let Some(byte) = self.machine.read_console() else { break };
+            let Some(byte) = self.machine.read_console() else {
+                break;
+            };
             let typed = self.console.shared.input.lock().typed(byte);
             match typed {
                 Typed::Held => {}
@@ -127,7 +198,11 @@ impl<M: Machine> Hypervisor<M> {
     pub fn debug_key(&self, key: u8) {
         if let Some(found) = Self::KEYS.iter().find(|candidate| candidate.letter == key) {
             if key != b'h' {
-                self.print(format_args!("'{}' pressed -> {}", char::from(key), found.does));
+                self.print(format_args!(
+                    "'{}' pressed -> {}",
+                    char::from(key),
+                    found.does
+                ));
             }
             (found.run)(self);
         }
@@ -137,7 +212,10 @@ impl<M: Machine> Hypervisor<M> {
         self.print(format_args!("'h' pressed -> showing installed handlers"));
         for key in Self::KEYS {
             let letter = char::from(key.letter);
-            self.print(format_args!(" key '{letter}' (ascii '{:02x}') => {}", key.letter, key.does));
+            self.print(format_args!(
+                " key '{letter}' (ascii '{:02x}') => {}",
+                key.letter, key.does
+            ));
         }
     }
 
@@ -185,7 +263,9 @@ impl<M: Machine> Hypervisor<M> {
             "General information for domain {}: {} vcpus, paused {}, dying {}, shutdown {:?}",
             domain.id.0,
             domain.vcpus().count(),
-            domain.pause_count.load(core::sync::atomic::Ordering::Relaxed),
+            domain
+                .pause_count
+                .load(core::sync::atomic::Ordering::Relaxed),
             u32::from(ending.dying),
             ending.shutdown,
         ));
@@ -196,9 +276,10 @@ impl<M: Machine> Hypervisor<M> {
 
     fn print_vcpu(&self, vcpu: &Vcpu) {
         let (pending, masked) = match vcpu.info() {
-            Some(info) => {
-                (info.upcall_pending(&self.machine), info.upcall_mask_byte(&self.machine))
-            }
+            Some(info) => (
+                info.upcall_pending(&self.machine),
+                info.upcall_mask_byte(&self.machine),
+            ),
             None => (false, 0),
         };
         self.print(format_args!(
@@ -217,7 +298,10 @@ impl<M: Machine> Hypervisor<M> {
 
     fn key_events(&self) {
         for domain in self.domains.all() {
-            self.print(format_args!("Event channel information for domain {}:", domain.id.0));
+            self.print(format_args!(
+                "Event channel information for domain {}:",
+                domain.id.0
+            ));
             self.print(format_args!("{:?}", domain.events));
         }
     }
@@ -235,7 +319,11 @@ impl<M: Machine> Hypervisor<M> {
         self.print(format_args!(
             "TSC {} kHz, {}; base: TSC {tsc:#x} at {at_ns} ns; now {} ns",
             machine.tsc_khz(),
-            if machine.tsc_is_reliable() { "reliable" } else { "not reliable" },
+            if machine.tsc_is_reliable() {
+                "reliable"
+            } else {
+                "not reliable"
+            },
             machine.now_ns(),
         ));
     }

@@ -50,7 +50,10 @@ impl From<LogLevels> for Thresholds {
             Threshold::Info => Some(Level::Info),
             Threshold::Debug => Some(Level::Debug),
         };
-        Self { always: level(levels.always), rate_limited: level(levels.rate_limited) }
+        Self {
+            always: level(levels.always),
+            rate_limited: level(levels.rate_limited),
+        }
     }
 }
 
@@ -67,10 +70,15 @@ pub enum Verdict {
 
 impl Thresholds {
     /// What a release build of Xen does with the hypervisor's own messages: errors and warnings.
-    pub const OWN: Self =
-        Self { always: Some(Level::Warning), rate_limited: Some(Level::Warning) };
+    pub const OWN: Self = Self {
+        always: Some(Level::Warning),
+        rate_limited: Some(Level::Warning),
+    };
     /// What a release build of Xen does with messages that guests cause: errors and warnings at a limited rate.
-    pub const GUEST: Self = Self { always: None, rate_limited: Some(Level::Warning) };
+    pub const GUEST: Self = Self {
+        always: None,
+        rate_limited: Some(Level::Warning),
+    };
 
     /// What to do with a message of this level.
     #[must_use]
@@ -101,7 +109,11 @@ pub struct RateLimit {
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self { credit_ns: WINDOW_NS, last_ns: 0, suppressed: 0 }
+        Self {
+            credit_ns: WINDOW_NS,
+            last_ns: 0,
+            suppressed: 0,
+        }
     }
 }
 
@@ -153,13 +165,18 @@ mod tests {
 
     #[test]
     fn thresholds_split_levels_in_three() {
-        let thresholds =
-            Thresholds { always: Some(Level::Error), rate_limited: Some(Level::Info) };
+        let thresholds = Thresholds {
+            always: Some(Level::Error),
+            rate_limited: Some(Level::Info),
+        };
         assert_eq!(thresholds.judge(Level::Error), Verdict::Print);
         assert_eq!(thresholds.judge(Level::Warning), Verdict::Limit);
         assert_eq!(thresholds.judge(Level::Info), Verdict::Limit);
         assert_eq!(thresholds.judge(Level::Debug), Verdict::Drop);
-        let none = Thresholds { always: None, rate_limited: None };
+        let none = Thresholds {
+            always: None,
+            rate_limited: None,
+        };
         assert_eq!(none.judge(Level::Error), Verdict::Drop);
     }
 

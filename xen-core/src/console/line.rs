@@ -82,7 +82,10 @@ mod tests {
         };
         let text = "x\n".repeat(CHUNK);
         write_cooked(&write, text.as_bytes());
-        assert_eq!(written.borrow().as_slice(), "x\r\n".repeat(CHUNK).as_bytes());
+        assert_eq!(
+            written.borrow().as_slice(),
+            "x\r\n".repeat(CHUNK).as_bytes()
+        );
     }
 
     #[test]

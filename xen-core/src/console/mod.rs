@@ -72,7 +72,9 @@ impl Default for ConsoleSettings {
 
 impl From<&Options> for ConsoleSettings {
     fn from(options: &Options) -> Self {
-        let ring_bytes = options.conring_size.and_then(|bytes| usize::try_from(bytes).ok());
+        let ring_bytes = options
+            .conring_size
+            .and_then(|bytes| usize::try_from(bytes).ok());
         Self {
             own: options.loglvl.into(),
             guest: options.guest_loglvl.into(),
@@ -178,7 +180,13 @@ impl Console {
         level: Level,
         text: fmt::Arguments<'_>,
     ) {
-        self.print_judged(write, now_ns, self.shared.settings.own.judge(level), None, text);
+        self.print_judged(
+            write,
+            now_ns,
+            self.shared.settings.own.judge(level),
+            None,
+            text,
+        );
     }
 
     /// Prints a message of `level` that `cause` brought about, if thresholds and rate allow.
@@ -190,7 +198,13 @@ impl Console {
         level: Level,
         text: fmt::Arguments<'_>,
     ) {
-        self.print_judged(write, now_ns, self.shared.settings.guest.judge(level), cause, text);
+        self.print_judged(
+            write,
+            now_ns,
+            self.shared.settings.guest.judge(level),
+            cause,
+            text,
+        );
     }
 
     fn print_judged(
@@ -334,18 +348,32 @@ impl Console {
 impl log::Log for Console {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         let settings = &self.shared.settings;
-        let thresholds =
-            if metadata.target() == GUEST_TARGET { &settings.guest } else { &settings.own };
+        let thresholds = if metadata.target() == GUEST_TARGET {
+            &settings.guest
+        } else {
+            &settings.own
+        };
         thresholds.judge(metadata.level().into()) != Verdict::Drop
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let Some(outlet) = self.shared.outlet.get() else { return };
+        let Some(outlet) = self.shared.outlet.get() else {
+            return;
+        };
         let settings = &self.shared.settings;
-        let thresholds =
-            if record.target() == GUEST_TARGET { &settings.guest } else { &settings.own };
+        let thresholds = if record.target() == GUEST_TARGET {
+            &settings.guest
+        } else {
+            &settings.own
+        };
         let verdict = thresholds.judge(record.level().into());
-        self.print_judged(&outlet.write, (outlet.now_ns)(), verdict, None, *record.args());
+        self.print_judged(
+            &outlet.write,
+            (outlet.now_ns)(),
+            verdict,
+            None,
+            *record.args(),
+        );
     }
 
     fn flush(&self) {}

@@ -26,7 +26,9 @@ impl RegisterDump {
     }
 
     fn settle(&self, cpu: CpuId) -> bool {
-        let Some(word) = self.owing.get(cpu.0 as usize / 64) else { return false };
+        let Some(word) = self.owing.get(cpu.0 as usize / 64) else {
+            return false;
+        };
         let bit = 1 << (cpu.0 % 64);
         word.load(Ordering::Relaxed) & bit != 0 && word.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
@@ -71,11 +73,26 @@ impl<M: Machine> Hypervisor<M> {
         let r = regs;
         self.print(format_args!("RIP:    {:04x}:[<{:016x}>]", r.cs, r.rip));
         self.print(format_args!("RFLAGS: {:016x}", r.rflags));
-        self.print(format_args!("rax: {:016x}   rbx: {:016x}   rcx: {:016x}", r.rax, r.rbx, r.rcx));
-        self.print(format_args!("rdx: {:016x}   rsi: {:016x}   rdi: {:016x}", r.rdx, r.rsi, r.rdi));
-        self.print(format_args!("rbp: {:016x}   rsp: {:016x}   r8:  {:016x}", r.rbp, r.rsp, r.r8));
-        self.print(format_args!("r9:  {:016x}   r10: {:016x}   r11: {:016x}", r.r9, r.r10, r.r11));
-        self.print(format_args!("r12: {:016x}   r13: {:016x}   r14: {:016x}", r.r12, r.r13, r.r14));
+        self.print(format_args!(
+            "rax: {:016x}   rbx: {:016x}   rcx: {:016x}",
+            r.rax, r.rbx, r.rcx
+        ));
+        self.print(format_args!(
+            "rdx: {:016x}   rsi: {:016x}   rdi: {:016x}",
+            r.rdx, r.rsi, r.rdi
+        ));
+        self.print(format_args!(
+            "rbp: {:016x}   rsp: {:016x}   r8:  {:016x}",
+            r.rbp, r.rsp, r.r8
+        ));
+        self.print(format_args!(
+            "r9:  {:016x}   r10: {:016x}   r11: {:016x}",
+            r.r9, r.r10, r.r11
+        ));
+        self.print(format_args!(
+            "r12: {:016x}   r13: {:016x}   r14: {:016x}",
+            r.r12, r.r13, r.r14
+        ));
         self.print(format_args!(
             "r15: {:016x}   cr3: {:016x}   cr2: {:016x}",
             r.r15,

@@ -26,8 +26,14 @@ impl LogRing {
     /// An empty ring of at least `bytes` bytes, rounded up to a power of two within the bounds above.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let size = bytes.clamp(MIN_RING_BYTES, MAX_RING_BYTES).next_power_of_two();
-        Self { bytes: vec![0; size].into_boxed_slice(), produced: 0, consumed: 0 }
+        let size = bytes
+            .clamp(MIN_RING_BYTES, MAX_RING_BYTES)
+            .next_power_of_two();
+        Self {
+            bytes: vec![0; size].into_boxed_slice(),
+            produced: 0,
+            consumed: 0,
+        }
     }
 
     fn capacity(&self) -> u32 {
@@ -55,11 +61,15 @@ impl LogRing {
     #[must_use]
     pub fn read(&self, resume: Option<u32>, max: usize) -> (Vec<u8>, u32) {
         let kept = self.produced.wrapping_sub(self.consumed);
-        let skip = resume.map(|at| at.wrapping_sub(self.consumed)).filter(|&skip| skip <= kept);
+        let skip = resume
+            .map(|at| at.wrapping_sub(self.consumed))
+            .filter(|&skip| skip <= kept);
         let start = self.consumed.wrapping_add(skip.unwrap_or(0));
         let available = self.produced.wrapping_sub(start);
         let count = available.min(u32::try_from(max).unwrap_or(u32::MAX));
-        let bytes = (0..count).map(|i| self.bytes[self.index(start.wrapping_add(i))]).collect();
+        let bytes = (0..count)
+            .map(|i| self.bytes[self.index(start.wrapping_add(i))])
+            .collect();
         (bytes, start.wrapping_add(count))
     }
 
@@ -129,7 +139,10 @@ mod tests {
 
     #[test]
     fn sizes_are_powers_of_two_within_bounds() {
-        assert_eq!(LogRing::new(MIN_RING_BYTES + 1).bytes.len(), 2 * MIN_RING_BYTES);
+        assert_eq!(
+            LogRing::new(MIN_RING_BYTES + 1).bytes.len(),
+            2 * MIN_RING_BYTES
+        );
         assert_eq!(LogRing::new(1).bytes.len(), MIN_RING_BYTES);
     }
 }

@@ -46,7 +46,9 @@ impl<M: Machine> Call<'_, M> {
                 self.hv.console.write_raw(&line, bytes);
             } else {
                 let now_ns = machine.now_ns();
-                self.hv.console.write_guest_text(&line, now_ns, self.domain.id, bytes);
+                self.hv
+                    .console
+                    .write_guest_text(&line, now_ns, self.domain.id, bytes);
             }
             addr = addr.wrapping_add(size as u64);
             left = left.saturating_sub(size as u32);

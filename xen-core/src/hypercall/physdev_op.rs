@@ -65,7 +65,11 @@ impl<M: Machine> Call<'_, M> {
 
     /// The calls that act on the machine are the control domain's.
     fn only_control(&self) -> Result<(), Errno> {
-        if self.domain.privileges.control { Ok(()) } else { Err(Errno::EPERM) }
+        if self.domain.privileges.control {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 
     fn pirq_eoi(&mut self, arg: GuestHandle<PhysdevEoi>) -> HypercallResult {
@@ -85,7 +89,10 @@ impl<M: Machine> Call<'_, M> {
         let arg: PhysdevPirqEoiGmfn = self.hv.machine.read(arg)?;
         let page = self.hv.mem.get_writable(Mfn(arg.gmfn), self.domain.id);
         let mfn = page.map_err(|_| Errno::EINVAL)?.into_raw();
-        let entered = self.hv.irqs.set_eoi_map(&self.hv.machine, self.owner(), mfn, auto_unmask);
+        let entered = self
+            .hv
+            .irqs
+            .set_eoi_map(&self.hv.machine, self.owner(), mfn, auto_unmask);
         if let Err(errno) = entered {
             drop(self.hv.mem.adopt_writable(mfn));
             return Err(errno.into());
@@ -95,8 +102,11 @@ impl<M: Machine> Call<'_, M> {
 
     fn irq_status_query(&mut self, arg: GuestHandle<PhysdevIrqStatusQuery>) -> HypercallResult {
         let mut query: PhysdevIrqStatusQuery = self.hv.machine.read(arg)?;
-        let shared =
-            self.hv.irqs.is_shared(self.owner(), Pirq(query.irq)).ok_or(Errno::EINVAL)?;
+        let shared = self
+            .hv
+            .irqs
+            .is_shared(self.owner(), Pirq(query.irq))
+            .ok_or(Errno::EINVAL)?;
         // ABI: set also for edges. A domain that does not look at the page must always say EOI.
         query.flags = IrqStatFlags::NEEDS_EOI.bits();
         if shared {
@@ -135,7 +145,8 @@ impl<M: Machine> Call<'_, M> {
                     irq: if multi { -1 } else { arg.index },
                 };
                 let is_ram = |addr: u64| hv.mem.is_ram(Mfn::from_addr(addr));
-                hv.irqs.map_msi(&hv.machine, target, request, arg.pirq, self.cpu, &is_ram)?
+                hv.irqs
+                    .map_msi(&hv.machine, target, request, arg.pirq, self.cpu, &is_ram)?
             }
             _ => return Err(Errno::EINVAL),
         };
@@ -148,7 +159,9 @@ impl<M: Machine> Call<'_, M> {
         let target = self.hv.domain(self.domain, arg.domid).ok_or(Errno::ESRCH)?;
         self.only_control()?;
         let pirq = u32::try_from(arg.pirq).map_err(|_| Errno::EINVAL)?;
-        self.hv.irqs.unmap(&self.hv.machine, PirqOwner::of(&target), Pirq(pirq))?;
+        self.hv
+            .irqs
+            .unmap(&self.hv.machine, PirqOwner::of(&target), Pirq(pirq))?;
         Ok(Outcome::Done(0))
     }
 
@@ -167,9 +180,19 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EINVAL.into());
         }
         self.only_control()?;
-        let trigger = if arg.triggering == 0 { Trigger::Edge } else { Trigger::Level };
-        let polarity = if arg.polarity == 0 { Polarity::High } else { Polarity::Low };
-        self.hv.irqs.setup_gsi(&self.hv.machine, Gsi(gsi), trigger, polarity, self.cpu)?;
+        let trigger = if arg.triggering == 0 {
+            Trigger::Edge
+        } else {
+            Trigger::Level
+        };
+        let polarity = if arg.polarity == 0 {
+            Polarity::High
+        } else {
+            Polarity::Low
+        };
+        self.hv
+            .irqs
+            .setup_gsi(&self.hv.machine, Gsi(gsi), trigger, polarity, self.cpu)?;
         Ok(Outcome::Done(0))
     }
 
@@ -191,8 +214,12 @@ impl<M: Machine> Call<'_, M> {
         let arg: PhysdevApic = self.hv.machine.read(arg)?;
         self.only_control()?;
         let pin = arg.reg.saturating_sub(IOAPIC_FIRST_ENTRY) / 2;
-        let input = self.hv.irqs.ioapic_input(arg.apic_physbase, pin).ok_or(Errno::EINVAL)?;
-        if arg.reg < IOAPIC_FIRST_ENTRY || arg.reg % 2 != 0 {
+        let input = self
+            .hv
+            .irqs
+            .ioapic_input(arg.apic_physbase, pin)
+            .ok_or(Errno::EINVAL)?;
+        if arg.reg < IOAPIC_FIRST_ENTRY || !arg.reg.is_multiple_of(2) {
             return Ok(Outcome::Done(0));
         }
         let gsi = input.ok_or(Errno::EINVAL)?;
@@ -203,7 +230,11 @@ impl<M: Machine> Call<'_, M> {
         let trigger = if level { Trigger::Level } else { Trigger::Edge };
         let low = arg.value & ENTRY_ACTIVE_LOW != 0;
         let polarity = if low { Polarity::Low } else { Polarity::High };
-        match self.hv.irqs.setup_gsi(&self.hv.machine, gsi, trigger, polarity, self.cpu) {
+        match self
+            .hv
+            .irqs
+            .setup_gsi(&self.hv.machine, gsi, trigger, polarity, self.cpu)
+        {
             // In use as it is.
             Ok(()) | Err(Errno::EEXIST) => Ok(Outcome::Done(0)),
             Err(errno) => Err(errno.into()),
@@ -221,7 +252,10 @@ impl<M: Machine> Call<'_, M> {
 
     fn set_iopl(&mut self, arg: GuestHandle<PhysdevSetIopl>) -> HypercallResult {
         let arg: PhysdevSetIopl = self.hv.machine.read(arg)?;
-        let iopl = u8::try_from(arg.iopl).ok().filter(|&iopl| iopl <= 3).ok_or(Errno::EINVAL)?;
+        let iopl = u8::try_from(arg.iopl)
+            .ok()
+            .filter(|&iopl| iopl <= 3)
+            .ok_or(Errno::EINVAL)?;
         self.ctx.iopl = iopl;
         Ok(Outcome::Done(0))
     }
@@ -300,15 +334,18 @@ impl<M: Machine> Call<'_, M> {
         Ok(Outcome::Done(0))
     }
 
-    fn pci_mmcfg_reserved(
-        &mut self,
-        arg: GuestHandle<PhysdevPciMmcfgReserved>,
-    ) -> HypercallResult {
+    fn pci_mmcfg_reserved(&mut self, arg: GuestHandle<PhysdevPciMmcfgReserved>) -> HypercallResult {
         self.only_control()?;
         let arg: PhysdevPciMmcfgReserved = self.hv.machine.read(arg)?;
-        let known =
-            self.hv.irqs.knows_mcfg(arg.address, arg.segment, arg.start_bus, arg.end_bus);
-        if known { Ok(Outcome::Done(0)) } else { Err(Errno::ENODEV.into()) }
+        let known = self
+            .hv
+            .irqs
+            .knows_mcfg(arg.address, arg.segment, arg.start_bus, arg.end_bus);
+        if known {
+            Ok(Outcome::Done(0))
+        } else {
+            Err(Errno::ENODEV.into())
+        }
     }
 
     fn restore_msi(&mut self, arg: GuestHandle<PhysdevRestoreMsi>) -> HypercallResult {
@@ -335,7 +372,9 @@ impl<M: Machine> Call<'_, M> {
         let arg: PhysdevPciDevice = self.hv.machine.read(arg)?;
         self.only_control()?;
         let device = address(arg.seg, arg.bus, arg.devfn);
-        self.hv.irqs.prepare_msix(&self.hv.machine, device, prepared)?;
+        self.hv
+            .irqs
+            .prepare_msix(&self.hv.machine, device, prepared)?;
         Ok(Outcome::Done(0))
     }
 
@@ -350,14 +389,22 @@ impl<M: Machine> Call<'_, M> {
 }
 
 const fn address(segment: u16, bus: u8, devfn: u8) -> PciAddress {
-    PciAddress { segment, bus, devfn }
+    PciAddress {
+        segment,
+        bus,
+        devfn,
+    }
 }
 
 /// The function that a map_pirq names: MSI_SEG and MULTI_MSI carry the segment above the bus.
 fn msi_device(arg: &PhysdevMapPirq) -> PciAddress {
     let [bus, _, low, high] = arg.bus.to_le_bytes();
     let with_segment = arg.r#type != MapPirqType::MSI;
-    let segment = if with_segment { u16::from_le_bytes([low, high]) } else { 0 };
+    let segment = if with_segment {
+        u16::from_le_bytes([low, high])
+    } else {
+        0
+    };
     address(segment, bus, arg.devfn.to_le_bytes()[0])
 }
 
@@ -366,5 +413,7 @@ fn msix_entry(arg: &PhysdevMapPirq) -> Result<Option<u32>, Errno> {
     if arg.table_base == 0 {
         return Ok(None);
     }
-    u32::try_from(arg.entry_nr).map(Some).map_err(|_| Errno::EINVAL)
+    u32::try_from(arg.entry_nr)
+        .map(Some)
+        .map_err(|_| Errno::EINVAL)
 }

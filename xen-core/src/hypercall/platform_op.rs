@@ -107,7 +107,10 @@ impl<M: Machine> Call<'_, M> {
             .wrapping_add(nsecs.into())
             .wrapping_sub(system_time_ns);
         let nanos = (at_boot_ns % 1_000_000_000) as u32;
-        *self.hv.wallclock.lock() = WallTime { secs: at_boot_ns / 1_000_000_000, nanos };
+        *self.hv.wallclock.lock() = WallTime {
+            secs: at_boot_ns / 1_000_000_000,
+            nanos,
+        };
         for domain in self.hv.domains.all() {
             self.hv.publish_wallclock(&domain);
         }
@@ -116,7 +119,9 @@ impl<M: Machine> Call<'_, M> {
     /// One variable-range MTRR (SDM volume 3, 12.11.2.3).
     fn read_memory_type(&self, union: u64, mut arg: ReadMemtype) -> Result<(), Errno> {
         let machine = &self.hv.machine;
-        let ranges = machine.read_msr(MSR_MTRR_CAP).map_or(0, |cap| (cap & 0xff) as u32);
+        let ranges = machine
+            .read_msr(MSR_MTRR_CAP)
+            .map_or(0, |cap| (cap & 0xff) as u32);
         if arg.reg >= ranges {
             return Err(Errno::EINVAL);
         }
@@ -146,7 +151,9 @@ impl<M: Machine> Call<'_, M> {
                 let room = usize::from(self.hv.machine.read(room)?);
                 let length = room.min(disk.parameters.len());
                 let params = arg.u.as_disk_info().edd_params;
-                self.hv.machine.write_bytes(params.addr(), &disk.parameters[..length])?;
+                self.hv
+                    .machine
+                    .write_bytes(params.addr(), &disk.parameters[..length])?;
                 let length = u16::try_from(length).map_err(|_| Errno::EINVAL)?;
                 self.hv.machine.write(params.cast(), &length)?;
                 let info = FirmwareDiskInfo {
@@ -170,9 +177,16 @@ impl<M: Machine> Call<'_, M> {
                 self.answer(answer_at, &info)
             }
             FirmwareInfoType::VBEDDC_INFO => {
-                let screen = known.screen.as_ref().filter(|_| index == 0).ok_or(Errno::ESRCH)?;
+                let screen = known
+                    .screen
+                    .as_ref()
+                    .filter(|_| index == 0)
+                    .ok_or(Errno::ESRCH)?;
                 self.answer(answer_at, &screen.capabilities)?;
-                self.answer(answer_at.wrapping_add(VBEDDC_TRANSFER_TIME), &screen.transfer_time)?;
+                self.answer(
+                    answer_at.wrapping_add(VBEDDC_TRANSFER_TIME),
+                    &screen.transfer_time,
+                )?;
                 let edid = arg.u.as_vbeddc_info().edid;
                 self.hv.machine.write_bytes(edid.addr(), &screen.edid)
             }
@@ -199,11 +213,20 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EOPNOTSUPP);
         }
         let state = arg.sleep_state;
-        self.hv.print_at(Level::Info, format_args!("Preparing system for ACPI S{state} state."));
+        self.hv.print_at(
+            Level::Info,
+            format_args!("Preparing system for ACPI S{state} state."),
+        );
         self.hv.print(format_args!("Entering ACPI S{state} state."));
-        self.hv.machine.enter_acpi_sleep(state, arg.val_a, arg.val_b);
+        self.hv
+            .machine
+            .enter_acpi_sleep(state, arg.val_a, arg.val_b);
         // Only S1 and S2 come back where they began.
-        if state < ACPI_S3 { Ok(()) } else { Err(Errno::EIO) }
+        if state < ACPI_S3 {
+            Ok(())
+        } else {
+            Err(Errno::EIO)
+        }
     }
 
     fn set_pminfo(&self, arg: SetProcessorPminfo) -> Result<(), Errno> {
@@ -219,7 +242,8 @@ impl<M: Machine> Call<'_, M> {
     /// for MWAIT.
     fn processor_capabilities(&self, buffer: GuestHandle<u32>) -> Result<(), Errno> {
         let machine = &self.hv.machine;
-        let [revision, words]: [u32; 2] = [machine.read_at(buffer, 0)?, machine.read_at(buffer, 1)?];
+        let [revision, words]: [u32; 2] =
+            [machine.read_at(buffer, 0)?, machine.read_at(buffer, 1)?];
         if revision != PDC_REVISION || words == 0 {
             return Err(Errno::EINVAL);
         }
@@ -232,12 +256,19 @@ impl<M: Machine> Call<'_, M> {
     }
 
     fn last_present(&self) -> u32 {
-        (0..CpuMask::CAPACITY).rev().find(|&cpu| self.is_present(cpu)).unwrap_or(0)
+        (0..CpuMask::CAPACITY)
+            .rev()
+            .find(|&cpu| self.is_present(cpu))
+            .unwrap_or(0)
     }
 
     fn get_cpuinfo(&self, union: u64, mut arg: Pcpuinfo) -> Result<(), Errno> {
         let cpu = CpuId(arg.xen_cpuid);
-        let apic_id = if self.is_present(cpu.0) { self.hv.machine.apic_id(cpu) } else { None };
+        let apic_id = if self.is_present(cpu.0) {
+            self.hv.machine.apic_id(cpu)
+        } else {
+            None
+        };
         arg.flags = match apic_id {
             Some(apic_id) => {
                 arg.apic_id = apic_id;
@@ -254,13 +285,17 @@ impl<M: Machine> Call<'_, M> {
 
     fn get_cpu_version(&self, union: u64, mut arg: PcpuVersion) -> Result<(), Errno> {
         let machine = &self.hv.machine;
-        let online = arg.xen_cpuid < CpuMask::CAPACITY
-            && machine.online().contains(CpuId(arg.xen_cpuid));
+        let online =
+            arg.xen_cpuid < CpuMask::CAPACITY && machine.online().contains(CpuId(arg.xen_cpuid));
         arg.vendor_id = [0; 12];
         (arg.family, arg.model, arg.stepping) = (0, 0, 0);
         if online {
             let vendor = machine.cpuid(0, 0);
-            for (to, word) in arg.vendor_id.chunks_exact_mut(4).zip([vendor.b, vendor.d, vendor.c]) {
+            for (to, word) in arg
+                .vendor_id
+                .chunks_exact_mut(4)
+                .zip([vendor.b, vendor.d, vendor.c])
+            {
                 to.copy_from_slice(&word.to_le_bytes());
             }
             (arg.family, arg.model, arg.stepping) = signature(machine.cpuid(1, 0).a);
@@ -274,7 +309,11 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EINVAL);
         }
         // What is not up was left out at boot (option `maxcpus=`), and cannot be started later.
-        if self.hv.machine.online().contains(CpuId(cpu)) { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+        if self.hv.machine.online().contains(CpuId(cpu)) {
+            Ok(())
+        } else {
+            Err(Errno::EOPNOTSUPP)
+        }
     }
 
     fn cpu_offline(&self, cpu: u32) -> Result<(), Errno> {
@@ -284,7 +323,11 @@ impl<M: Machine> Call<'_, M> {
         if !self.is_present(cpu) {
             return Err(Errno::EINVAL);
         }
-        if self.hv.machine.online().contains(CpuId(cpu)) { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+        if self.hv.machine.online().contains(CpuId(cpu)) {
+            Err(Errno::EOPNOTSUPP)
+        } else {
+            Ok(())
+        }
     }
 
     fn core_parking(&self, union: u64, mut arg: CoreParking) -> Result<(), Errno> {
@@ -353,8 +396,16 @@ fn check_resource_access(entry: &ResourceEntry) -> Result<(), Errno> {
 fn signature(eax: u32) -> (u32, u32, u32) {
     let (family, model, stepping) = (eax >> 8 & 0xf, eax >> 4 & 0xf, eax & 0xf);
     let extended_model = eax >> 16 & 0xf;
-    let model = if family == 6 || family == 0xf { extended_model << 4 | model } else { model };
-    let family = if family == 0xf { family + (eax >> 20 & 0xff) } else { family };
+    let model = if family == 6 || family == 0xf {
+        extended_model << 4 | model
+    } else {
+        model
+    };
+    let family = if family == 0xf {
+        family + (eax >> 20 & 0xff)
+    } else {
+        family
+    };
     (family, model, stepping)
 }
 
@@ -380,10 +431,25 @@ mod tests {
             val: 0,
         };
         assert_eq!(check_resource_access(&entry(0, MSR_TSC, 0)), Ok(()));
-        assert_eq!(check_resource_access(&entry(0, 0x1a0, 0)), Err(Errno::EPERM));
-        assert_eq!(check_resource_access(&entry(1, MSR_TSC, 0)), Err(Errno::EPERM));
-        assert_eq!(check_resource_access(&entry(0, MSR_TSC, 1)), Err(Errno::EINVAL));
-        assert_eq!(check_resource_access(&entry(1, 1 << 32, 0)), Err(Errno::EINVAL));
-        assert_eq!(check_resource_access(&entry(2, MSR_TSC, 0)), Err(Errno::EOPNOTSUPP));
+        assert_eq!(
+            check_resource_access(&entry(0, 0x1a0, 0)),
+            Err(Errno::EPERM)
+        );
+        assert_eq!(
+            check_resource_access(&entry(1, MSR_TSC, 0)),
+            Err(Errno::EPERM)
+        );
+        assert_eq!(
+            check_resource_access(&entry(0, MSR_TSC, 1)),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            check_resource_access(&entry(1, 1 << 32, 0)),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            check_resource_access(&entry(2, MSR_TSC, 0)),
+            Err(Errno::EOPNOTSUPP)
+        );
     }
 }

@@ -98,10 +98,18 @@ impl Desc {
     }
 
     /// Sends the source's interrupts as `vector` to `cpu`, masked. False if the machine has no such input.
-    pub(super) fn route(&mut self, machine: &(impl Irqs + Pio), vector: Vector, cpu: CpuId) -> bool {
+    pub(super) fn route(
+        &mut self,
+        machine: &(impl Irqs + Pio),
+        vector: Vector,
+        cpu: CpuId,
+    ) -> bool {
         match self.source {
             Source::Gsi(gsi) => {
-                if machine.route_gsi(gsi, vector, cpu, self.trigger, self.polarity).is_err() {
+                if machine
+                    .route_gsi(gsi, vector, cpu, self.trigger, self.polarity)
+                    .is_err()
+                {
                     return false;
                 }
             }
@@ -114,6 +122,8 @@ impl Desc {
 
     /// Whether a domain still owes an EOI.
     pub(super) fn in_service(&self) -> bool {
-        self.subscribers.iter().any(|subscriber| subscriber.in_service)
+        self.subscribers
+            .iter()
+            .any(|subscriber| subscriber.in_service)
     }
 }

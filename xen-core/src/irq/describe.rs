@@ -12,7 +12,10 @@ impl IrqTable {
     #[must_use]
     pub fn describe_irqs(&self) -> Vec<String> {
         let state = self.state.lock();
-        let used = state.descs.iter().filter(|(_, desc)| desc.vector.is_some() || desc.count != 0);
+        let used = state
+            .descs
+            .iter()
+            .filter(|(_, desc)| desc.vector.is_some() || desc.count != 0);
         let mut lines: Vec<String> = used
             .map(|(irq, desc)| {
                 let mut line = format!(
@@ -30,12 +33,18 @@ impl IrqTable {
                 }
                 for subscriber in &desc.subscribers {
                     let mark = if subscriber.in_service { 'M' } else { '-' };
-                    line.push_str(&format!(" d{}:{}({mark})", subscriber.domain.0, subscriber.pirq.0));
+                    line.push_str(&format!(
+                        " d{}:{}({mark})",
+                        subscriber.domain.0, subscriber.pirq.0
+                    ));
                 }
                 line
             })
             .collect();
-        lines.push(format!("interrupts with an unused vector: {}", state.unknown));
+        lines.push(format!(
+            "interrupts with an unused vector: {}",
+            state.unknown
+        ));
         lines
     }
 
@@ -43,10 +52,13 @@ impl IrqTable {
     #[must_use]
     pub fn describe_msi(&self) -> Vec<String> {
         let state = self.state.lock();
-        let messages = state.descs.iter().filter_map(|(irq, desc)| match desc.source {
-            Source::Msi(source) => Some((irq, desc, source)),
-            Source::Gsi(_) => None,
-        });
+        let messages = state
+            .descs
+            .iter()
+            .filter_map(|(irq, desc)| match desc.source {
+                Source::Msi(source) => Some((irq, desc, source)),
+                Source::Gsi(_) => None,
+            });
         messages
             .map(|(irq, desc, source)| {
                 let kind = match source.entry {
@@ -54,7 +66,10 @@ impl IrqTable {
                     None => String::from("MSI"),
                 };
                 let vector = desc.vector.map_or(0, |vector| vector.0);
-                format!("IRQ:{irq:4} vec:{vector:02x} CPU{} {} {kind}", desc.cpu.0, source.device)
+                format!(
+                    "IRQ:{irq:4} vec:{vector:02x} CPU{} {} {kind}",
+                    desc.cpu.0, source.device
+                )
             })
             .collect()
     }

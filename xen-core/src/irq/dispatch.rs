@@ -8,7 +8,7 @@ use super::{KICK_VECTOR, PirqOwner, SERIAL_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
-use crate::num::{CpuId, Pirq, Vector, VcpuId};
+use crate::num::{CpuId, Pirq, VcpuId, Vector};
 
 impl<M: Machine> Hypervisor<M> {
     /// An interrupt arrived on `cpu`. Acknowledges it and does what is due.
@@ -30,7 +30,9 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn device_interrupt(&self, vector: Vector) {
-        let Some(arrival) = self.irqs.arrive(&self.machine, vector) else { return };
+        let Some(arrival) = self.irqs.arrive(&self.machine, vector) else {
+            return;
+        };
         let mut all_pending = true;
         for (id, pirq) in arrival.targets() {
             if let Some(domain) = self.domains.get(id) {
@@ -47,9 +49,15 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// As [`IrqTable::bind`](super::IrqTable::bind).
-    pub fn bind_pirq_irq(&self, domain: &Arc<Domain>, pirq: Pirq, share: bool) -> Result<(), Errno> {
+    pub fn bind_pirq_irq(
+        &self,
+        domain: &Arc<Domain>,
+        pirq: Pirq,
+        share: bool,
+    ) -> Result<(), Errno> {
         let cpu = self.interrupt_cpu(domain, VcpuId(0));
-        self.irqs.bind(&self.machine, PirqOwner::of(domain), pirq, share, cpu)
+        self.irqs
+            .bind(&self.machine, PirqOwner::of(domain), pirq, share, cpu)
     }
 
     /// Undoes [`Hypervisor::bind_pirq_irq`], when the port is closed.
@@ -60,12 +68,14 @@ impl<M: Machine> Hypervisor<M> {
     /// The port of a PIRQ was bound to another vCPU: its interrupt follows.
     pub fn move_pirq_irq(&self, domain: &Arc<Domain>, pirq: Pirq, vcpu: VcpuId) {
         let cpu = self.interrupt_cpu(domain, vcpu);
-        self.irqs.retarget(&self.machine, PirqOwner::of(domain), pirq, cpu);
+        self.irqs
+            .retarget(&self.machine, PirqOwner::of(domain), pirq, cpu);
     }
 
     /// The port of a PIRQ was unmasked.
     pub fn pirq_unmasked(&self, domain: &Arc<Domain>, pirq: Pirq) {
-        self.irqs.unmasked(&self.machine, PirqOwner::of(domain), pirq);
+        self.irqs
+            .unmasked(&self.machine, PirqOwner::of(domain), pirq);
     }
 
     /// The domain has dealt with the interrupt of a PIRQ (PHYSDEVOP_eoi). True if its port is to be unmasked too.
@@ -85,8 +95,12 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn interrupt_cpu(&self, domain: &Domain, vcpu: VcpuId) -> CpuId {
-        let cpu = domain.vcpu(vcpu).map(|vcpu| vcpu.cpu.load(core::sync::atomic::Ordering::Relaxed));
+        let cpu = domain
+            .vcpu(vcpu)
+            .map(|vcpu| vcpu.cpu.load(core::sync::atomic::Ordering::Relaxed));
         let online = self.machine.online();
-        cpu.map(CpuId).filter(|&cpu| online.contains(cpu)).unwrap_or(self.machine.this_cpu())
+        cpu.map(CpuId)
+            .filter(|&cpu| online.contains(cpu))
+            .unwrap_or(self.machine.this_cpu())
     }
 }

@@ -14,16 +14,22 @@ mod config;
 mod desc;
 mod describe;
 mod dispatch;
+mod mapping;
 mod msi;
 mod pci;
 mod pirq;
+mod service;
+mod state;
 mod table;
 
 pub use config::{Configuration, GsiDefault, IoApicRange, McfgRange};
+pub use mapping::MsiRequest;
 pub use msi::PciAddress;
 pub use pci::PciDevice;
 pub use pirq::PirqOwner;
-pub use table::{Arrival, IrqTable, MsiRequest, Notify};
+pub use service::{Arrival, MAX_SUBSCRIBERS, Notify};
+pub use state::Board;
+pub use table::IrqTable;
 
 use crate::num::Vector;
 

@@ -20,8 +20,17 @@ pub struct PciAddress {
 
 impl core::fmt::Display for PciAddress {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { segment, bus, devfn } = *self;
-        write!(f, "{segment:04x}:{bus:02x}:{:02x}.{}", devfn >> 3, devfn & 7)
+        let Self {
+            segment,
+            bus,
+            devfn,
+        } = *self;
+        write!(
+            f,
+            "{segment:04x}:{bus:02x}:{:02x}.{}",
+            devfn >> 3,
+            devfn & 7
+        )
     }
 }
 
@@ -109,7 +118,11 @@ impl PciAddress {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Registers {
     /// In configuration space.
-    Msi { capability: u16, wide: bool, maskable: bool },
+    Msi {
+        capability: u16,
+        wide: bool,
+        maskable: bool,
+    },
     /// In a table in the device's memory.
     MsiX { capability: u16, entry_addr: u64 },
 }
@@ -133,7 +146,11 @@ impl MsiSource {
             wide: control & MSI_64BIT != 0,
             maskable: control & MSI_MASKABLE != 0,
         };
-        Ok(Self { device, entry: None, registers })
+        Ok(Self {
+            device,
+            entry: None,
+            registers,
+        })
     }
 
     /// Entry `entry` of the MSI-X table of `device`. The table must lie where `is_ram` says there is no RAM: the
@@ -155,10 +172,20 @@ impl MsiSource {
             .checked_add(u64::from(table & !7))
             .and_then(|addr| addr.checked_add(u64::from(entry) * MSIX_ENTRY_BYTES))
             .ok_or(Errno::ENXIO)?;
-        if is_ram(entry_addr) || is_ram(entry_addr + (MSIX_ENTRY_BYTES - 1)) {
+        let last = entry_addr
+            .checked_add(MSIX_ENTRY_BYTES - 1)
+            .ok_or(Errno::ENXIO)?;
+        if is_ram(entry_addr) || is_ram(last) {
             return Err(Errno::ENXIO);
         }
-        Ok(Self { device, entry: Some(entry), registers: Registers::MsiX { capability, entry_addr } })
+        Ok(Self {
+            device,
+            entry: Some(entry),
+            registers: Registers::MsiX {
+                capability,
+                entry_addr,
+            },
+        })
     }
 
     /// Whether the device has MSI-X at all.
@@ -180,7 +207,11 @@ impl MsiSource {
         let [low, high] = [message.address as u32, (message.address >> 32) as u32];
         let device = self.device;
         match self.registers {
-            Registers::Msi { capability, wide, maskable } => {
+            Registers::Msi {
+                capability,
+                wide,
+                maskable,
+            } => {
                 if !maskable {
                     self.set_enabled(pio, false);
                 }
@@ -208,21 +239,30 @@ impl MsiSource {
     /// Masks or unmasks. Plain MSI without a mask bit is enabled instead of unmasked, and stays so.
     pub(super) fn set_masked(&self, pio: &impl Pio, masked: bool) {
         match self.registers {
-            Registers::Msi { capability, wide, maskable: true } => {
+            Registers::Msi {
+                capability,
+                wide,
+                maskable: true,
+            } => {
                 let offset = capability + if wide { 16 } else { 12 };
                 let mask = self.device.read(pio, offset, Width::Dword);
                 let mask = if masked { mask | 1 } else { mask & !1 };
                 self.device.write(pio, offset, Width::Dword, mask);
             }
-            Registers::Msi { maskable: false, .. } => {
+            Registers::Msi {
+                maskable: false, ..
+            } => {
                 if !masked {
                     self.set_enabled(pio, true);
                 }
             }
             Registers::MsiX { entry_addr, .. } => {
                 let control = pio.mmio_read32(entry_addr + 12);
-                let control =
-                    if masked { control | MSIX_ENTRY_MASKED } else { control & !MSIX_ENTRY_MASKED };
+                let control = if masked {
+                    control | MSIX_ENTRY_MASKED
+                } else {
+                    control & !MSIX_ENTRY_MASKED
+                };
                 pio.mmio_write32(entry_addr + 12, control);
             }
         }

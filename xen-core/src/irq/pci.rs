@@ -31,13 +31,25 @@ impl PciDevices {
         if let Some(physical) = device.virtual_of {
             self.devices.entry(physical).or_default();
         }
-        let prepared = self.devices.get(&address).is_some_and(|known| known.msix_prepared);
-        self.devices.insert(address, PciDevice { msix_prepared: prepared, ..device });
+        let prepared = self
+            .devices
+            .get(&address)
+            .is_some_and(|known| known.msix_prepared);
+        self.devices.insert(
+            address,
+            PciDevice {
+                msix_prepared: prepared,
+                ..device
+            },
+        );
     }
 
     /// Forgets a function.
     pub(super) fn remove(&mut self, address: PciAddress) -> Result<(), Errno> {
-        self.devices.remove(&address).map(|_| ()).ok_or(Errno::ENODEV)
+        self.devices
+            .remove(&address)
+            .map(|_| ())
+            .ok_or(Errno::ENODEV)
     }
 
     /// What is known of a function.

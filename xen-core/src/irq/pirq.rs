@@ -31,7 +31,10 @@ impl PirqOwner {
     /// The owner that `domain` is.
     #[must_use]
     pub fn of(domain: &Domain) -> Self {
-        Self { id: domain.id, hardware: domain.privileges.hardware }
+        Self {
+            id: domain.id,
+            hardware: domain.privileges.hardware,
+        }
     }
 }
 
@@ -61,7 +64,11 @@ pub(super) struct DomainPirqs {
 
 impl DomainPirqs {
     pub(super) fn new(owner: PirqOwner, nr_gsis: u32) -> Self {
-        let extra = if owner.hardware { super::DEVICE_VECTORS } else { EXTRA_GUEST_PIRQS };
+        let extra = if owner.hardware {
+            super::DEVICE_VECTORS
+        } else {
+            EXTRA_GUEST_PIRQS
+        };
         Self {
             nr_gsis,
             nr_pirqs: nr_gsis.saturating_add(extra).min(EOI_MAP_BITS),
@@ -106,7 +113,10 @@ impl DomainPirqs {
 
     /// The PIRQ that stands for `irq`.
     pub(super) fn pirq_of(&self, irq: u32) -> Option<Pirq> {
-        let found = self.mappings.iter().find(|&(_, &mapping)| mapping == Mapping::Irq(irq));
+        let found = self
+            .mappings
+            .iter()
+            .find(|&(_, &mapping)| mapping == Mapping::Irq(irq));
         found.map(|(&pirq, _)| Pirq(pirq))
     }
 
@@ -120,7 +130,9 @@ impl DomainPirqs {
 
     /// All mapped PIRQs.
     pub(super) fn mapped(&self) -> impl Iterator<Item = (Pirq, Mapping)> {
-        self.mappings.iter().map(|(&pirq, &mapping)| (Pirq(pirq), mapping))
+        self.mappings
+            .iter()
+            .map(|(&pirq, &mapping)| (Pirq(pirq), mapping))
     }
 
     /// A PIRQ that is free: for a GSI from 16 upwards and then the ISA numbers, for a message from the top down.
@@ -128,7 +140,9 @@ impl DomainPirqs {
         let free = |pirq: &u32| !self.mappings.contains_key(pirq);
         let found = if for_gsi {
             let isa = ISA_IRQS.min(self.nr_gsis);
-            (isa..self.nr_gsis).find(free).or_else(|| (1..isa).find(free))
+            (isa..self.nr_gsis)
+                .find(free)
+                .or_else(|| (1..isa).find(free))
         } else {
             (self.nr_gsis..self.nr_pirqs).rev().find(free)
         };
@@ -175,7 +189,9 @@ impl DomainPirqs {
     /// Tells the domain whether `pirq` needs an EOI.
     pub(super) fn set_needs_eoi(&self, frames: &impl Frames, pirq: Pirq, needed: bool) {
         let Some(mfn) = self.eoi_map else { return };
-        let Some(word) = frames.words(mfn).get(pirq.0 as usize / 64) else { return };
+        let Some(word) = frames.words(mfn).get(pirq.0 as usize / 64) else {
+            return;
+        };
         let bit = 1u64 << (pirq.0 % 64);
         if needed {
             word.fetch_or(bit, Ordering::SeqCst);
@@ -187,7 +203,9 @@ impl DomainPirqs {
     /// Whether the page, if there is one, says that `pirq` needs an EOI.
     pub(super) fn says_needs_eoi(&self, frames: &impl Frames, pirq: Pirq) -> bool {
         let Some(mfn) = self.eoi_map else { return true };
-        let Some(word) = frames.words(mfn).get(pirq.0 as usize / 64) else { return true };
+        let Some(word) = frames.words(mfn).get(pirq.0 as usize / 64) else {
+            return true;
+        };
         word.load(Ordering::SeqCst) & (1u64 << (pirq.0 % 64)) != 0
     }
 }
