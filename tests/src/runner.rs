@@ -1,13 +1,15 @@
 //! Carries scenarios out, two at a time, and reports as they finish.
 
 use crate::artifacts::{Linux, rust, target_dir};
+use crate::bochs::Bochs;
 use crate::initramfs::{DOM0_MODULES, Initramfs};
 use crate::iso;
+use crate::machine::Running;
 use crate::qemu::{Boot, Machine, Module, Qemu};
-use crate::scenario::{APPEND, FATAL, Kernel, Loader, Scenario, Step};
+use crate::scenario::{APPEND, Emulator, FATAL, Kernel, Loader, Scenario, Step};
 use crate::serial::Outcome;
 use crate::verdict::Verdict;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::bytes::{Regex, RegexSet};
 use std::path::{Path, PathBuf};
@@ -88,22 +90,22 @@ impl Bench {
     fn try_run(&self, scenario: &Scenario) -> Result<Verdict> {
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         let boot = self.boot(scenario, folder.path())?;
-        let mut qemu = Qemu::start(&self.machine(scenario), &boot, &self.transcript(scenario))?;
+        let mut machine = self.start(scenario, &boot)?;
         let fatal = fatal_patterns(scenario)?;
         let mut verdict = Verdict::Success;
         for step in &scenario.steps {
-            verdict = self.step(&mut qemu, step, &fatal, scenario.patience)?;
+            verdict = self.step(&mut machine, step, &fatal, scenario.patience)?;
             if !verdict.is_success() {
                 break;
             }
         }
-        if let Some(line) = qemu.serial.fatal(&fatal) {
+        if let Some(line) = machine.serial().fatal(&fatal) {
             verdict = verdict.worst(Verdict::Crash(line));
         }
-        if qemu.triple_faulted() {
+        if machine.triple_faulted() {
             verdict = verdict.worst(Verdict::Crash(format!(
                 "triple fault after: {}",
-                qemu.serial.last_line()
+                machine.serial().last_line()
             )));
         }
         Ok(verdict)
@@ -111,7 +113,7 @@ impl Bench {
 
     fn step(
         &self,
-        qemu: &mut Qemu,
+        machine: &mut Running,
         step: &Step,
         fatal: &RegexSet,
         patience: Duration,
@@ -120,48 +122,70 @@ impl Bench {
         Ok(match step {
             Step::Expect(pattern) => {
                 let wanted = Regex::new(&format!("(?m){pattern}"))?;
-                let last = |qemu: &Qemu| format!("the last line is: {}", qemu.serial.last_line());
-                match qemu.serial.expect(&wanted, fatal, patience) {
+                let last = |machine: &mut Running| {
+                    format!("the last line is: {}", machine.serial().last_line())
+                };
+                match machine.serial().expect(&wanted, fatal, patience) {
                     Outcome::Found(_) => Verdict::Success,
                     Outcome::Fatal(line) => Verdict::Crash(line),
                     Outcome::Closed => {
-                        Verdict::Failure(format!("ended before {pattern:?}; {}", last(qemu)))
+                        Verdict::Failure(format!("ended before {pattern:?}; {}", last(machine)))
                     }
                     Outcome::TimedOut => {
-                        Verdict::Failure(format!("no {pattern:?} in time; {}", last(qemu)))
+                        Verdict::Failure(format!("no {pattern:?} in time; {}", last(machine)))
                     }
                 }
             }
             Step::Type(text) => {
-                qemu.serial.send(text)?;
+                machine.serial().send(text)?;
                 Verdict::Success
             }
             Step::Qmp(command) => {
-                qemu.qmp.command(command)?;
+                machine.control(command)?;
                 Verdict::Success
             }
-            Step::End(wanted) => match qemu.wait_for_end(patience)? {
+            Step::End(wanted) => match machine.wait_for_end(patience)? {
                 Some(end) if end == *wanted => Verdict::Success,
                 Some(end) => Verdict::Failure(format!("ended by {end:?}, not by {wanted:?}")),
                 None => Verdict::Failure(format!(
                     "no end; the last line is: {}",
-                    qemu.serial.last_line()
+                    machine.serial().last_line()
                 )),
             },
             Step::StaysOn => {
                 let deadline = Instant::now() + WATCH;
-                while qemu.is_running() && Instant::now() < deadline {
+                while machine.is_running() && Instant::now() < deadline {
                     std::thread::sleep(Duration::from_millis(100));
                 }
-                if qemu.is_running() {
+                if machine.is_running() {
                     Verdict::Success
                 } else {
                     Verdict::Failure(format!(
                         "did not stay on; the last line is: {}",
-                        qemu.serial.last_line()
+                        machine.serial().last_line()
                     ))
                 }
             }
+        })
+    }
+
+    fn start(&self, scenario: &Scenario, boot: &Boot) -> Result<Running> {
+        let transcript = self.transcript(scenario);
+        Ok(match (scenario.emulator, boot) {
+            (Emulator::Qemu, _) => {
+                Running::Qemu(Qemu::start(&self.machine(scenario), boot, &transcript)?)
+            }
+            (Emulator::Bochs, Boot::CdRom(image)) => {
+                let memory = megabytes(scenario.memory).context("Bochs wants memory in M or G")?;
+                Running::Bochs(Bochs::start(
+                    &scenario.cpu,
+                    memory,
+                    scenario.smp,
+                    image,
+                    &transcript,
+                )?)
+            }
+            (Emulator::Bochs, Boot::Multiboot { .. }) => bail!("Bochs boots from a CD only"),
         })
     }
 
@@ -229,6 +253,14 @@ impl Bench {
             }
         })
     }
+}
+
+/// The number of MiB that `memory` names.
+fn megabytes(memory: &str) -> Option<u32> {
+    if let Some(number) = memory.strip_suffix('G') {
+        return number.parse::<u32>().ok()?.checked_mul(1024);
+    }
+    memory.strip_suffix('M')?.parse().ok()
 }
 
 /// Slow machines may multiply every wait by `XENOLITH_TEST_PATIENCE`.

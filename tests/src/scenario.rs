@@ -52,6 +52,15 @@ pub enum Kernel {
     Missing,
 }
 
+/// Who emulates the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emulator {
+    /// QEMU.
+    Qemu,
+    /// Bochs, which takes ten times as long.
+    Bochs,
+}
+
 /// Who loads the hypervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loader {
@@ -83,9 +92,11 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows.
     pub about: &'static str,
-    /// QEMU's CPU model.
+    /// Who emulates the machine.
+    pub emulator: Emulator,
+    /// The emulator's CPU model.
     pub cpu: String,
-    /// Memory as QEMU's `-m` takes it.
+    /// Memory: a number and M or G.
     pub memory: &'static str,
     /// Processors.
     pub smp: u32,
@@ -119,6 +130,7 @@ impl Scenario {
         Self {
             name,
             about,
+            emulator: Emulator::Qemu,
             cpu: "max".into(),
             memory: "1G",
             smp: 1,
@@ -188,6 +200,17 @@ impl Scenario {
         Self {
             loader: Loader::Grub,
             ..self
+        }
+    }
+
+    /// Run in Bochs, as a processor of `model`, from a CD.
+    #[must_use]
+    pub fn bochs(self, model: &str) -> Self {
+        let patience = self.patience * 4;
+        Self {
+            emulator: Emulator::Bochs,
+            patience,
+            ..self.cpu(model).grub()
         }
     }
 

@@ -45,15 +45,15 @@ pub fn qemu() -> Result<PathBuf> {
     ensure(QEMU, "qemu-system-x86")
 }
 
-/// `program` of Debian package `package`, installed first where that is possible.
-pub fn ensure(program: &str, package: &str) -> Result<PathBuf> {
+/// `program` of the Debian packages `packages`, installed first where that is possible.
+pub fn ensure(program: &str, packages: &str) -> Result<PathBuf> {
     if let Some(found) = find(program) {
         return Ok(found);
     }
     let Some(apt) = installer() else {
-        bail!("{program} is missing: sudo apt-get install --no-install-recommends {package}");
+        bail!("{program} is missing: sudo apt-get install --no-install-recommends {packages}");
     };
-    eprintln!("install {package}");
+    eprintln!("install {packages}");
     let call = |arguments: &[&str]| {
         let mut command = Command::new(apt[0]);
         command
@@ -62,7 +62,8 @@ pub fn ensure(program: &str, package: &str) -> Result<PathBuf> {
             .env("DEBIAN_FRONTEND", "noninteractive");
         succeeds(&mut command)
     };
-    let install = ["install", "-y", "--no-install-recommends", package];
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(packages.split_whitespace());
     let installed = call(&install) || (call(&["update"]) && call(&install));
     if !installed {
         bail!(
@@ -71,5 +72,5 @@ pub fn ensure(program: &str, package: &str) -> Result<PathBuf> {
             install.join(" ")
         );
     }
-    find(program).with_context(|| format!("{package} is installed but holds no {program}"))
+    find(program).with_context(|| format!("{packages} is installed but holds no {program}"))
 }

@@ -70,5 +70,8 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect("^42 answers\n.*xen")
         .enter("poweroff\n")
         .end(End::PowerOff),
+        to_shell("dom0-bochs", "Linux reaches its shell in Bochs")
+            .bochs("corei7_skylake_x")
+            .long(),
     ]
 }

@@ -32,5 +32,14 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect(greeting)
         .expect("Hardware Dom0 halted")
         .stays_on(),
+        Scenario::kernel(
+            "pv-hello-bochs",
+            "x2APIC, TSC deadline, PCID and SMAP, which QEMU's emulation lacks",
+            Kernel::Made(hello),
+        )
+        .bochs("corei7_skylake_x")
+        .expect(greeting)
+        .expect("Hardware Dom0 halted")
+        .stays_on(),
     ]
 }
