@@ -1,2 +1,26 @@
 //! What a PV kernel in Rust needs to run on Xen.
+//!
+//! A guest kernel starts in [`entry!`]'s function, in 64-bit mode on the boot stack, with paging on and the layout that
+//! public/xen.h describes. It is not privileged: what a native kernel does with instructions, it asks for with
+//! [`hypercall`]s. Link with the linker script of this crate (`link.ld`), which keeps the Xen notes.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//! pv_guest_shim::entry!(main);
+//! fn main(_start_info: &hypercall_abi::xen::StartInfo) -> ! {
+//!     pv_guest_shim::println!("hello");
+//!     pv_guest_shim::sched::shutdown(hypercall_abi::sched::ShutdownReason::POWEROFF)
+//! }
+//! ```
 #![no_std]
+#![deny(unsafe_code)]
+
+pub mod console;
+#[cfg(target_arch = "x86_64")]
+pub mod hypercall;
+pub mod sched;
+#[cfg(target_os = "none")]
+pub mod start;
+
+pub use hypercall_abi;

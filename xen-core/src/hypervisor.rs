@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use hypercall_abi::xen::DomId;
 
 use crate::boot::e820::E820Entry;
+use crate::boot::firmware::FirmwareInfo;
 use crate::boot::options::Options;
 use crate::console::Console;
 use crate::cpu_policy::CpuPolicies;
@@ -43,6 +44,8 @@ pub struct Hypervisor<M> {
     pub policies: CpuPolicies,
     /// The machine's memory map, as the hardware domain gets it.
     pub e820: Vec<E820Entry>,
+    /// What the firmware told the boot code.
+    pub firmware: FirmwareInfo,
     /// Options from the command line.
     pub options: Options,
     /// The command line as it was given (XENVER_commandline).

@@ -31,7 +31,7 @@ macro_rules! codes {
 
                 pub(crate) const CODES: &'static [$crate::layout::Constant] = &[$( $(
                     $crate::layout::Constant {
-                        c_name: concat!($prefix, stringify!($value_name)),
+                        c_name: concat!($prefix, stringify!([<$value_name>])),
                         value: $value as i128,
                     },
                 )* )+];

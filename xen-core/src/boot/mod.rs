@@ -6,6 +6,7 @@
 
 pub mod bytes;
 pub mod e820;
+pub mod firmware;
 pub mod modules;
 pub mod multiboot1;
 pub mod multiboot2;

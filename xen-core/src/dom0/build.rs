@@ -18,6 +18,7 @@ use super::page_tables::PageTables;
 use super::plan::{Demand, Plan};
 use super::start_info::{self, BootInfo};
 use super::{hypercall_page, KernelError};
+use crate::boot::options::MemSize;
 use crate::domain::{Domain, DomainConfig, Privileges, VcpuInfo};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
@@ -111,7 +112,7 @@ impl<M: Machine> Hypervisor<M> {
                 words[index].store(entry, core::sync::atomic::Ordering::Relaxed);
             }
         }
-        if plan.pae != PaeMode::No {
+        if plan.pae == PaeMode::ExtendedCr3 {
             domain
                 .vm_assist
                 .fetch_or(1 << VmassistType::PAE_EXTENDED_CR3.0, core::sync::atomic::Ordering::Relaxed);
@@ -157,8 +158,12 @@ impl<M: Machine> Hypervisor<M> {
     /// dom0's memory in pages, by `dom0_mem` or everything but a reserve.
     fn dom0_pages(&self, coming_pages: u64) -> u64 {
         let available = self.mem.free_pages().saturating_add(coming_pages);
-        let default = available - (available / 16).min(MAX_RESERVE);
-        self.options.dom0_mem.pages(available, default)
+        let bytes = available.saturating_mul(PAGE_SIZE);
+        let wanted = &self.options.dom0_mem;
+        let in_pages = |size: MemSize| size.resolve(bytes) / PAGE_SIZE;
+        let fixed = wanted.fixed.map_or(available - (available / 16).min(MAX_RESERVE), in_pages);
+        let at_least = fixed.max(wanted.min.map_or(0, in_pages));
+        at_least.min(wanted.max.map_or(u64::MAX, in_pages)).min(available)
     }
 
     /// dom0's vCPUs, by `dom0_max_vcpus` or one per processor.

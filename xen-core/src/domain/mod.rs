@@ -1,8 +1,10 @@
 //! A domain: the aggregate that owns memory, vCPUs, ports and grants.
 
+pub mod access;
 mod create;
 mod info_page;
 mod lifecycle;
+mod pair;
 mod table;
 mod vcpu;
 mod vcpu_ctx;

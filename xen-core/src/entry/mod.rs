@@ -103,8 +103,13 @@ impl<M: Machine> Hypervisor<M> {
             let now = self.machine.now_ns();
             let current = cpu.current.as_ref().map(|running| running.vcpu.clone());
             let Some(current) = current else { return ControlFlow::Continue(()) };
-            if self.sched.decide(&current, now) == Decision::Stay {
-                return ControlFlow::Break(());
+            match self.sched.decide(&current, now) {
+                Decision::Stay => return ControlFlow::Break(()),
+                Decision::StayForSlice => {
+                    self.program_timer(cpu.id);
+                    return ControlFlow::Break(());
+                }
+                Decision::Switch => {}
             }
         }
         if let Some(next) = self.sched.pick() {
@@ -139,6 +144,9 @@ impl<M: Machine> Hypervisor<M> {
             let awake = cpu.current.as_ref().is_some_and(|running| running.vcpu.is_runnable());
             if awake {
                 self.note_runstate(cpu, crate::pv::switch::RUNNING);
+                if let Some(running) = &cpu.current {
+                    self.resume_periodic(&running.vcpu);
+                }
             }
         }
         ControlFlow::Continue(())

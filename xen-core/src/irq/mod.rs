@@ -1,5 +1,38 @@
-//! Physical interrupts: vectors, who handles them, acknowledgement.
+//! Physical interrupts: vectors, who handles them, acknowledgement; message-signalled interrupts and their devices.
+//!
+//! An *IRQ* is a source of interrupts: below `nr_gsis` an IO-APIC input, above that a message-signalled interrupt made
+//! by PHYSDEVOP_map_pirq. A *PIRQ* is a domain's own number for an IRQ. A bound PIRQ turns an interrupt into an event.
+//!
+//! Acknowledgement: the local APIC gets its EOI as soon as the interrupt was seen. An edge or message needs no more. A
+//! level-triggered input is masked first and stays masked until every domain that was notified has said EOI
+//! (PHYSDEVOP_eoi), because the device asserts it until its driver has run. The page registered with
+//! PHYSDEVOP_pirq_eoi_gmfn tells a domain which of its PIRQs need that.
+//!
+//! One lock of rank `Irq` guards everything here. Events are sent after it was given up.
+
+mod config;
+mod desc;
+mod describe;
+mod dispatch;
+mod mapping;
+mod msi;
+mod pci;
+mod pirq;
+mod service;
+mod state;
+mod table;
+
+pub use config::{Configuration, GsiDefault, IoApicRange, McfgRange};
+pub use mapping::MsiRequest;
+pub use msi::PciAddress;
+pub use pci::PciDevice;
+pub use pirq::PirqOwner;
+pub use service::{Arrival, MAX_SUBSCRIBERS, Notify};
+pub use state::Board;
+pub use table::IrqTable;
+
 use crate::num::Vector;
+
 /// Vector of the deadline timer.
 pub const TIMER_VECTOR: Vector = Vector(0xfa);
 /// Vector with which one processor makes another pass through the hypervisor.
@@ -12,6 +45,13 @@ pub const SERIAL_VECTOR: Vector = Vector(0xf0);
 pub const FIRST_DEVICE_VECTOR: Vector = Vector(0x30);
 /// Last vector for device interrupts.
 pub const LAST_DEVICE_VECTOR: Vector = Vector(0xdf);
-/// All physical interrupts.
-#[derive(Debug)]
-pub struct IrqTable;
+
+/// Vectors that mean something to software: the gate of 32-bit system calls, and the one that Xen's old hypercall used.
+const NEVER_GIVEN_OUT: [u8; 2] = [0x80, 0x82];
+
+/// Device vectors in all.
+const DEVICE_VECTORS: u32 =
+    LAST_DEVICE_VECTOR.0 as u32 - FIRST_DEVICE_VECTOR.0 as u32 + 1 - NEVER_GIVEN_OUT.len() as u32;
+
+#[cfg(test)]
+mod tests;

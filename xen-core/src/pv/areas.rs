@@ -54,7 +54,7 @@ impl<M: Machine> Hypervisor<M> {
         let area = vcpu.time_area.load(Ordering::Relaxed);
         if area != 0 {
             // A guest that unmapped its own area hurts only itself.
-            let _ = self.machine.write_bytes(area, &self.time_area_bytes(vcpu));
+            let _ = self.write_time_area(vcpu, area);
         }
     }
 

@@ -91,6 +91,7 @@ impl<M: Machine> Hypervisor<M> {
             .err();
         }
         self.publish_time(vcpu);
+        self.resume_periodic(vcpu);
         cpu.current = Some(Running { domain: domain.clone(), vcpu: vcpu.clone(), ctx });
         if let Some(error) = crash {
             self.crash_current(cpu, regs, format_args!("failsafe callback: {error:?}"));

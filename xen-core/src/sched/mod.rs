@@ -29,6 +29,8 @@ pub struct Scheduler {
 pub enum Decision {
     /// Go on with what runs.
     Stay,
+    /// Go on, for a slice that begins now: the timer must be programmed for its end.
+    StayForSlice,
     /// Give the processor to the next in the queue.
     Switch,
 }
@@ -95,7 +97,7 @@ impl Scheduler {
         match self.slice_end_ns.load(Ordering::Relaxed) {
             0 => {
                 self.start_slice(now_ns);
-                Decision::Stay
+                Decision::StayForSlice
             }
             end if now_ns >= end => Decision::Switch,
             _ => Decision::Stay,

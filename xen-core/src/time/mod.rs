@@ -1,4 +1,13 @@
-//! Time as guests see it, and deadlines.
-/// Deadlines of every processor.
-#[derive(Debug)]
-pub struct Timers;
+//! Time: what guests see of it, and deadlines.
+//!
+//! Contract: public headers xen.h (`vcpu_time_info`, wall clock) and vcpu.h (timers). System
+//! time counts nanoseconds since boot and is the same for all domains.
+
+mod domain_timers;
+mod pvclock;
+mod timer;
+mod vcpu_timers;
+mod wallclock;
+
+pub use timer::{Event, TimerKey, TimerTask, Timers};
+pub use wallclock::boot_time;

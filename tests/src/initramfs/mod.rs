@@ -1,0 +1,121 @@
+//! Root file systems for dom0: Debian's static busybox, our `/init`, checks, programs and kernel modules.
+//!
+//! `/init` (see `tests/dom0/init`) takes its orders from two words of the kernel's command line:
+//! `checks=A,B` names executables under `/checks` whose success it reports, `then=` says what follows
+//! (`shell`, which is the default, or `poweroff`, `reboot`, `halt`, `crash`). So one image serves every scenario.
+
+mod modules;
+
+use crate::{artifacts::busybox, cpio::Archive, programs32};
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The script that runs as process 1.
+const INIT: &[u8] = include_bytes!("../../dom0/init");
+
+/// Scripts under `/checks`, by name.
+const CHECKS: [(&str, &[u8]); 3] = [
+    ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
+    ("shell", include_bytes!("../../dom0/checks/shell")),
+    ("fpu", include_bytes!("../../dom0/checks/fpu")),
+];
+
+/// Kernel modules of the interactive image: what a toolstack in dom0 opens.
+pub const DOM0_MODULES: [&str; 5] = [
+    "xenfs",
+    "xen-privcmd",
+    "xen-evtchn",
+    "xen-gntdev",
+    "xen-gntalloc",
+];
+
+/// A root file system under construction.
+pub struct Initramfs {
+    archive: Archive,
+    module_order: String,
+}
+
+impl Initramfs {
+    /// Busybox with its links, `/init`, and every check.
+    pub fn new() -> Result<Self> {
+        let busybox = busybox()?;
+        let mut archive = Archive::new();
+        for folder in [
+            "dev", "proc", "sys", "run", "tmp", "root", "etc", "sbin", "modules",
+        ] {
+            archive.folder(folder);
+        }
+        archive.character_device("dev/console", 0o600, 5, 1);
+        archive.character_device("dev/null", 0o666, 1, 3);
+        archive.file("init", 0o755, INIT);
+        archive.file("bin/busybox", 0o755, &read(&busybox)?);
+        for applet in applets(&busybox)? {
+            archive.link(&format!("bin/{applet}"), "busybox");
+        }
+        for (name, script) in CHECKS {
+            archive.file(&format!("checks/{name}"), 0o755, script);
+        }
+        for (name, program) in programs32::all() {
+            archive.file(&format!("checks/{name}"), 0o755, &program);
+        }
+        Ok(Self {
+            archive,
+            module_order: String::new(),
+        })
+    }
+
+    /// Add an executable or any other file.
+    pub fn add(&mut self, path: &str, mode: u32, contents: &[u8]) {
+        self.archive.file(path, mode, contents);
+    }
+
+    /// Add kernel modules of `folder` (`lib/modules/VERSION`) and those they depend on; `/init` loads them in order.
+    pub fn add_modules(&mut self, folder: &Path, names: &[&str]) -> Result<()> {
+        for module in modules::with_dependencies(folder, names)? {
+            let name = module
+                .file_name()
+                .context("a module has a name")?
+                .to_string_lossy()
+                .into_owned();
+            self.archive
+                .file(&format!("modules/{name}"), 0o644, &read(&module)?);
+            self.module_order.push_str(&name);
+            self.module_order.push('\n');
+        }
+        Ok(())
+    }
+
+    /// Compress and write to `path`.
+    pub fn write(mut self, path: &Path) -> Result<PathBuf> {
+        self.archive
+            .file("modules/order", 0o644, self.module_order.as_bytes());
+        let partial = path.with_extension("partial");
+        let file = std::fs::File::create(&partial)
+            .with_context(|| format!("create {}", partial.display()))?;
+        let mut packer = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        packer.write_all(&self.archive.finish())?;
+        packer.finish()?.sync_all()?;
+        std::fs::rename(&partial, path)?;
+        Ok(path.to_owned())
+    }
+}
+
+/// The names that `busybox` answers to.
+fn applets(busybox: &Path) -> Result<Vec<String>> {
+    let output = Command::new(busybox)
+        .arg("--list")
+        .output()
+        .with_context(|| format!("run {} (an x86-64 Linux program)", busybox.display()))?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(listed
+        .lines()
+        .filter(|name| *name != "busybox")
+        .map(str::to_owned)
+        .collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("read {}", path.display()))
+}

@@ -1,0 +1,360 @@
+//! Carries scenarios out, two at a time, and reports as they finish.
+
+use crate::artifacts::{Linux, rust, target_dir};
+use crate::bochs::Bochs;
+use crate::initramfs::{DOM0_MODULES, Initramfs};
+use crate::iso;
+use crate::machine::Running;
+use crate::qemu::{Boot, Machine, Module, Qemu};
+use crate::scenario::{APPEND, Emulator, FATAL, Kernel, Loader, Scenario, Step};
+use crate::serial::Outcome;
+use crate::verdict::Verdict;
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use regex::bytes::{Regex, RegexSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a machine that must stay on is watched.
+const WATCH: Duration = Duration::from_secs(3);
+
+/// Switches off, behind a CPU model, what Xen does not step around: QEMU 7.2 faults ring-3 IRETs under SMAP, and any
+/// MWAIT with a hint in ECX.
+pub const XEN_CPU: &str = ",-smap,-monitor";
+
+/// What scenarios run on.
+pub struct Bench {
+    /// The hypervisor's bootable file.
+    pub hypervisor: PathBuf,
+    /// Whether that is Debian's Xen.
+    pub is_xen: bool,
+    /// Dom0's kernel.
+    pub linux: Linux,
+    /// Dom0's root file system.
+    pub initramfs: PathBuf,
+    /// The folder with the programs of `tests/guests`, if a scenario needs it.
+    pub guests: Option<PathBuf>,
+    /// Where transcripts go.
+    pub logs: PathBuf,
+}
+
+impl Bench {
+    /// Make what `scenarios` need: Linux, initramfs, guests.
+    pub fn new(
+        hypervisor: PathBuf,
+        is_xen: bool,
+        linux: Linux,
+        scenarios: &[Scenario],
+    ) -> Result<Self> {
+        let mut initramfs = Initramfs::new()?;
+        let vectors = rust::dom0_program("vectors")?;
+        let contents =
+            std::fs::read(&vectors).with_context(|| format!("read {}", vectors.display()))?;
+        initramfs.add("checks/vectors", 0o755, &contents);
+        if let Some(folder) = &linux.modules {
+            initramfs.add_modules(folder, &DOM0_MODULES)?;
+        }
+        let initramfs = initramfs.write(&target_dir().join("dom0-tests.cpio.gz"))?;
+        let guests = scenarios
+            .iter()
+            .any(|scenario| matches!(scenario.kernel, Kernel::Guest(_)));
+        let guests = if guests { Some(rust::guests()?) } else { None };
+        let logs = target_dir().join("test-logs");
+        std::fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
+        Ok(Self {
+            hypervisor,
+            is_xen,
+            linux,
+            initramfs,
+            guests,
+            logs,
+        })
+    }
+
+    /// The transcript of `scenario`.
+    pub fn transcript(&self, scenario: &Scenario) -> PathBuf {
+        let suffix = if self.is_xen { ".xen.log" } else { ".log" };
+        self.logs.join(format!("{}{suffix}", scenario.name))
+    }
+
+    /// Carry one scenario out.
+    pub fn run(&self, scenario: &Scenario) -> Verdict {
+        match self.try_run(scenario) {
+            Ok(verdict) => verdict,
+            Err(error) => Verdict::Error(format!("{error:#}")),
+        }
+    }
+
+    fn try_run(&self, scenario: &Scenario) -> Result<Verdict> {
+        let folder = tempfile::tempdir().context("make a temporary folder")?;
+        let boot = self.boot(scenario, folder.path())?;
+        let mut machine = self.start(scenario, &boot)?;
+        let fatal = fatal_patterns(scenario)?;
+        let mut verdict = Verdict::Success;
+        for step in &scenario.steps {
+            verdict = self.step(&mut machine, step, &fatal, scenario.patience)?;
+            if !verdict.is_success() {
+                break;
+            }
+        }
+        if let Some(line) = machine.serial().fatal(&fatal) {
+            verdict = verdict.worst(Verdict::Crash(line));
+        }
+        if machine.triple_faulted() {
+            verdict = verdict.worst(Verdict::Crash(format!(
+                "triple fault after: {}",
+                machine.serial().last_line()
+            )));
+        }
+        Ok(verdict)
+    }
+
+    fn step(
+        &self,
+        machine: &mut Running,
+        step: &Step,
+        fatal: &RegexSet,
+        patience: Duration,
+    ) -> Result<Verdict> {
+        let patience = patience.mul_f64(stretch());
+        Ok(match step {
+            Step::Expect(pattern) => {
+                let wanted = Regex::new(&format!("(?m){pattern}"))?;
+                let last = |machine: &mut Running| {
+                    format!("the last line is: {}", machine.serial().last_line())
+                };
+                match machine.serial().expect(&wanted, fatal, patience) {
+                    Outcome::Found(_) => Verdict::Success,
+                    Outcome::Fatal(line) => Verdict::Crash(line),
+                    Outcome::Closed => {
+                        Verdict::Failure(format!("ended before {pattern:?}; {}", last(machine)))
+                    }
+                    Outcome::TimedOut => {
+                        Verdict::Failure(format!("no {pattern:?} in time; {}", last(machine)))
+                    }
+                }
+            }
+            Step::Type(text) => {
+                machine.serial().send(text)?;
+                Verdict::Success
+            }
+            Step::Qmp(command) => {
+                machine.control(command)?;
+                Verdict::Success
+            }
+            Step::End(wanted) => match machine.wait_for_end(patience)? {
+                Some(end) if end == *wanted => Verdict::Success,
+                Some(end) => Verdict::Failure(format!("ended by {end:?}, not by {wanted:?}")),
+                None => Verdict::Failure(format!(
+                    "no end; the last line is: {}",
+                    machine.serial().last_line()
+                )),
+            },
+            Step::StaysOn => {
+                let deadline = Instant::now() + WATCH;
+                while machine.is_running() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                if machine.is_running() {
+                    Verdict::Success
+                } else {
+                    Verdict::Failure(format!(
+                        "did not stay on; the last line is: {}",
+                        machine.serial().last_line()
+                    ))
+                }
+            }
+        })
+    }
+
+    fn start(&self, scenario: &Scenario, boot: &Boot) -> Result<Running> {
+        let transcript = self.transcript(scenario);
+        Ok(match (scenario.emulator, boot) {
+            (Emulator::Qemu, _) => {
+                Running::Qemu(Qemu::start(&self.machine(scenario), boot, &transcript)?)
+            }
+            (Emulator::Bochs, Boot::CdRom(image)) => {
+                let memory = megabytes(scenario.memory).context("Bochs wants memory in M or G")?;
+                Running::Bochs(Bochs::start(
+                    &scenario.cpu,
+                    memory,
+                    scenario.smp,
+                    image,
+                    &transcript,
+                )?)
+            }
+            (Emulator::Bochs, Boot::Multiboot { .. }) => bail!("Bochs boots from a CD only"),
+        })
+    }
+
+    fn machine(&self, scenario: &Scenario) -> Machine {
+        let cpu = format!("{}{}", scenario.cpu, if self.is_xen { XEN_CPU } else { "" });
+        let extra = scenario
+            .qemu
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect();
+        Machine {
+            cpu,
+            memory: scenario.memory.into(),
+            smp: scenario.smp,
+            kvm: false,
+            extra,
+        }
+    }
+
+    fn boot(&self, scenario: &Scenario, folder: &Path) -> Result<Boot> {
+        let linux = || std::fs::read(&self.linux.kernel).context("read dom0's kernel");
+        let kernel = match scenario.made_kernel(linux)? {
+            Some(contents) => {
+                let path = folder.join("kernel");
+                std::fs::write(&path, contents)?;
+                Some(path)
+            }
+            None => match scenario.kernel {
+                Kernel::Guest(program) => Some(
+                    self.guests
+                        .as_ref()
+                        .context("the guests were not built")?
+                        .join(program),
+                ),
+                Kernel::Missing => None,
+                _ => Some(self.linux.kernel.clone()),
+            },
+        };
+        let mut modules: Vec<Module> = kernel
+            .into_iter()
+            .map(|path| Module {
+                path,
+                arguments: scenario.dom0_append.clone(),
+            })
+            .collect();
+        if scenario.initramfs && !modules.is_empty() {
+            modules.push(Module {
+                path: self.initramfs.clone(),
+                arguments: String::new(),
+            });
+        }
+        let append = format!("{APPEND} {}", scenario.append)
+            .trim_end()
+            .to_owned();
+        Ok(match scenario.loader {
+            Loader::Qemu => Boot::Multiboot {
+                kernel: self.hypervisor.clone(),
+                append,
+                modules,
+            },
+            Loader::Grub => {
+                let image = target_dir().join(format!("{}.iso", scenario.name));
+                iso::write(&self.hypervisor, &append, &modules, &image)?;
+                Boot::CdRom(image)
+            }
+        })
+    }
+}
+
+/// The number of MiB that `memory` names.
+fn megabytes(memory: &str) -> Option<u32> {
+    if let Some(number) = memory.strip_suffix('G') {
+        return number.parse::<u32>().ok()?.checked_mul(1024);
+    }
+    memory.strip_suffix('M')?.parse().ok()
+}
+
+/// Slow machines may multiply every wait by `XENOLITH_TEST_PATIENCE`.
+fn stretch() -> f64 {
+    let given = std::env::var("XENOLITH_TEST_PATIENCE")
+        .ok()
+        .and_then(|text| text.parse::<f64>().ok());
+    given
+        .filter(|factor| (0.1..=100.0).contains(factor))
+        .unwrap_or(1.0)
+}
+
+fn fatal_patterns(scenario: &Scenario) -> Result<RegexSet> {
+    let patterns = FATAL
+        .iter()
+        .filter(|pattern| !scenario.tolerated.contains(pattern));
+    Ok(RegexSet::new(patterns)?)
+}
+
+/// Carry `scenarios` out, `jobs` at a time; how many passed and failed.
+pub fn run_all(bench: &Bench, scenarios: &[Scenario], jobs: usize) -> (usize, usize) {
+    let bar = ProgressBar::new(scenarios.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    let next = AtomicUsize::new(0);
+    let running = Mutex::new(Vec::new());
+    let failed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    show(&bar, &running, |names| names.push(scenario.name));
+                    let start = Instant::now();
+                    let verdict = bench.run(scenario);
+                    show(&bar, &running, |names| {
+                        names.retain(|name| *name != scenario.name)
+                    });
+                    if !verdict.is_success() {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    report(&bar, bench, scenario, &verdict, start.elapsed());
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let failed = failed.into_inner();
+    (scenarios.len() - failed, failed)
+}
+
+fn show(
+    bar: &ProgressBar,
+    running: &Mutex<Vec<&'static str>>,
+    change: impl FnOnce(&mut Vec<&'static str>),
+) {
+    let mut names = running
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    change(&mut names);
+    bar.set_message(names.join(", "));
+}
+
+fn report(
+    bar: &ProgressBar,
+    bench: &Bench,
+    scenario: &Scenario,
+    verdict: &Verdict,
+    took: Duration,
+) {
+    let mut text = format!(
+        "boot {} ... {verdict} ({:.1} s)",
+        scenario.name,
+        took.as_secs_f64()
+    );
+    if !verdict.is_success() {
+        let path = bench.transcript(scenario);
+        let transcript = std::fs::read(&path).unwrap_or_default();
+        let transcript = String::from_utf8_lossy(&transcript).into_owned();
+        let lines: Vec<&str> = transcript
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        for line in &lines[lines.len().saturating_sub(12)..] {
+            text.push_str("\n    ");
+            text.push_str(line);
+        }
+        text.push_str(&format!(
+            "\n    {}; transcript: {}",
+            scenario.about,
+            path.display()
+        ));
+    }
+    bar.suspend(|| println!("{text}"));
+}

@@ -1,0 +1,77 @@
+//! Debian's Linux as dom0: memory sizes, CPU models, loaders, the console, 32-bit programs, vector registers.
+
+use crate::scenario::{End, Scenario};
+
+/// The scenarios of this subject.
+pub fn scenarios() -> Vec<Scenario> {
+    let to_shell = |name, about| {
+        Scenario::linux(name, about)
+            .dom0_append("checks=shell then=poweroff")
+            .check("shell")
+            .end(End::PowerOff)
+    };
+    vec![
+        to_shell("dom0-512m", "Linux reaches its shell with 512 MiB").memory("512M"),
+        to_shell("dom0-1g", "Linux reaches its shell with 1 GiB"),
+        to_shell(
+            "dom0-4g",
+            "Linux reaches its shell with 4 GiB, some of it above the PCI hole",
+        )
+        .memory("4G"),
+        to_shell("dom0-intel", "Linux reaches its shell on an Intel model").cpu("Skylake-Client"),
+        to_shell("dom0-amd", "Linux reaches its shell on an AMD model").cpu("EPYC"),
+        to_shell(
+            "dom0-qemu64",
+            "Linux reaches its shell on the plainest model",
+        )
+        .cpu("qemu64"),
+        to_shell(
+            "dom0-grub",
+            "GRUB loads hypervisor and Linux by multiboot 2",
+        )
+        .grub(),
+        to_shell(
+            "dom0-q35",
+            "Linux reaches its shell on a PCI Express machine",
+        )
+        .qemu(&["-machine", "q35"]),
+        // Linux takes sysenter from 32-bit programs on Intel's processors only, syscall on AMD's only.
+        Scenario::linux(
+            "dom0-programs32-amd",
+            "32-bit programs enter Linux by int 0x80 and syscall",
+        )
+        .dom0_append("checks=int80,syscall32 then=poweroff")
+        .check("int80")
+        .check("syscall32")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-programs32-intel",
+            "32-bit programs enter Linux by int 0x80 and sysenter",
+        )
+        .cpu("Skylake-Client")
+        .dom0_append("checks=int80,sysenter then=poweroff")
+        .check("int80")
+        .check("sysenter")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-vectors",
+            "two processes keep their vector registers apart",
+        )
+        .dom0_append("checks=fpu then=poweroff")
+        .check("fpu")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-console",
+            "commands typed at the serial line reach the shell",
+        )
+        .expect("Root shell of dom0")
+        .expect("dom0 # ")
+        .enter("echo $((6 * 7)) answers; cat /sys/hypervisor/type\n")
+        .expect("^42 answers\n.*xen")
+        .enter("poweroff\n")
+        .end(End::PowerOff),
+        to_shell("dom0-bochs", "Linux reaches its shell in Bochs")
+            .bochs("corei7_skylake_x")
+            .long(),
+    ]
+}

@@ -1,0 +1,45 @@
+//! Kernels other than Linux as first domain.
+
+use crate::scenario::{Kernel, Scenario, hello};
+
+/// The scenarios of this subject.
+pub fn scenarios() -> Vec<Scenario> {
+    let greeting = "Hello from a small PV kernel";
+    vec![
+        Scenario::kernel(
+            "pv-hello",
+            "a raw ELF kernel prints through console_io",
+            Kernel::Made(hello),
+        )
+        .expect(greeting)
+        .expect("Hardware Dom0 halted")
+        .stays_on(),
+        Scenario::kernel(
+            "pv-hello-grub",
+            "a raw ELF kernel starts through GRUB",
+            Kernel::Made(hello),
+        )
+        .grub()
+        .expect(greeting)
+        .expect("Hardware Dom0 halted")
+        .stays_on(),
+        Scenario::kernel(
+            "pv-hello-smp",
+            "the first domain starts on a machine of four processors",
+            Kernel::Made(hello),
+        )
+        .smp(4)
+        .expect(greeting)
+        .expect("Hardware Dom0 halted")
+        .stays_on(),
+        Scenario::kernel(
+            "pv-hello-bochs",
+            "x2APIC, TSC deadline, PCID and SMAP, which QEMU's emulation lacks",
+            Kernel::Made(hello),
+        )
+        .bochs("corei7_skylake_x")
+        .expect(greeting)
+        .expect("Hardware Dom0 halted")
+        .stays_on(),
+    ]
+}

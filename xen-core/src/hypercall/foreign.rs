@@ -1,0 +1,80 @@
+//! Whose pages an MMU hypercall is about, and how such a call is preempted.
+//!
+//! Contract: `foreigndom` and `MMU_UPDATE_PREEMPTED` of mmu_update and mmuext_op.
+
+use alloc::sync::Arc;
+
+use hypercall_abi::errno::Errno;
+use hypercall_abi::xen::DomId;
+
+use super::Call;
+use crate::domain::Domain;
+use crate::machine::Machine;
+use crate::mm::OwnedPages;
+use crate::outcome::{HypercallResult, Outcome, Stop};
+use crate::pv::mm;
+
+/// Bit of `count` by which a continuation knows itself.
+pub(super) const PREEMPTED: u32 = 1 << 31;
+
+/// Owner of the pages that a call is about.
+#[derive(Clone, Debug)]
+pub(super) struct PageOwner {
+    /// As it is entered in frame records.
+    pub(super) id: DomId,
+    /// The domain, if it is one.
+    pub(super) domain: Option<Arc<Domain>>,
+}
+
+impl<M: Machine> Call<'_, M> {
+    /// The domain that `raw` names as owner of pages.
+    ///
+    /// # Errors
+    /// `ESRCH` if there is none, or for the caller's own number: it is to say DOMID_SELF. `EPERM`.
+    pub(super) fn page_owner(&self, raw: u16) -> Result<PageOwner, Errno> {
+        match DomId(raw) {
+            DomId::SELF => Ok(PageOwner { id: self.domain.id, domain: Some(self.domain.clone()) }),
+            DomId::IO => Ok(PageOwner { id: DomId::IO, domain: None }),
+            DomId::XEN if self.domain.privileges.control => Ok(PageOwner { id: DomId::XEN, domain: None }),
+            DomId::XEN => Err(Errno::EPERM),
+            id if id == self.domain.id => Err(Errno::ESRCH),
+            id => {
+                let domain = self.hv.domains.get(id).ok_or(Errno::ESRCH)?;
+                if !self.hv.may_map(self.domain, &domain) {
+                    return Err(Errno::EPERM);
+                }
+                Ok(PageOwner { id, domain: Some(domain) })
+            }
+        }
+    }
+
+    /// Finishes what earlier calls have left of demotions, so that pages are what the guest thinks they are.
+    pub(super) fn settle(&self, pages: &OwnedPages) -> Result<(), Stop> {
+        mm::in_stretches(self.hv, |budget| mm::drain(self.hv, pages, budget))
+    }
+
+    /// Ends a call whose result is certain, after the demotions that it began.
+    pub(super) fn settle_with(&self, pages: &OwnedPages, result: Result<u64, Errno>) -> HypercallResult {
+        match (self.settle(pages), result) {
+            (Err(Stop::Preempted), result) => {
+                // Xen's form of "only the result is left": no requests, and the result in place of the domain.
+                let value = result.unwrap_or_else(|errno| errno.to_ret().cast_unsigned());
+                Ok(Outcome::Again([0, PREEMPTED.into(), pages.id.0.into(), value & u64::from(u32::MAX), 0, 0]))
+            }
+            (Err(stop), _) => Err(stop),
+            (Ok(()), Ok(value)) => Ok(Outcome::Done(value)),
+            (Ok(()), Err(errno)) => Err(errno.into()),
+        }
+    }
+
+    /// Goes on with a call of which [`Call::settle_with`] has left only the demotions.
+    pub(super) fn settle_again(&self, id: u64, value: u32) -> HypercallResult {
+        let id = u16::try_from(id).map_err(|_| Errno::EINVAL)?;
+        let domain = self.hv.domain(self.domain, DomId(id)).ok_or(Errno::ESRCH)?;
+        if !self.hv.may_map(self.domain, &domain) {
+            return Err(Errno::EPERM.into());
+        }
+        self.settle(&domain.pages)?;
+        Ok(Outcome::Done(i64::from(value.cast_signed()).cast_unsigned()))
+    }
+}

@@ -1,0 +1,133 @@
+//! `mmu_update`: a list of changes to page-table entries, or to the machine-to-physical table.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use hypercall_abi::errno::Errno;
+use hypercall_abi::guest_handle::GuestHandle;
+use hypercall_abi::xen::{DomId, MmuUpdate, MmuUpdateCmd};
+
+use super::foreign::{PageOwner, PREEMPTED};
+use super::Call;
+use crate::domain::Domain;
+use crate::guest::GuestAccess;
+use crate::machine::{Flush, Machine};
+use crate::num::Mfn;
+use crate::outcome::{HypercallResult, Outcome, Stop};
+use crate::pv::mm;
+
+/// Bits of `ptr` that are the command: entries are eight bytes long.
+const COMMAND: u64 = 7;
+
+/// Whose tables change, and whose pages they map.
+struct Owners {
+    tables: Arc<Domain>,
+    pages: PageOwner,
+}
+
+impl<M: Machine> Call<'_, M> {
+    pub(super) fn mmu_update(
+        &mut self,
+        requests: GuestHandle<MmuUpdate>,
+        count: u32,
+        done: GuestHandle<u32>,
+        foreigndom: u32,
+    ) -> HypercallResult {
+        if count == PREEMPTED && requests.is_null() {
+            return self.settle_again(done.addr(), foreigndom);
+        }
+        self.settle(&self.domain.pages)?;
+        let machine = &self.hv.machine;
+        let mut before = 0;
+        if count & PREEMPTED != 0 && !done.is_null() {
+            before = machine.read(done)?;
+        }
+        let count = count & !PREEMPTED;
+        let owners = self.owners(foreigndom)?;
+        let mut flush = false;
+        let mut finished = 0;
+        let mut result = Ok(());
+        while finished < count {
+            if finished > 0 && machine.must_yield() {
+                result = Err(Stop::Preempted);
+                break;
+            }
+            let one = machine
+                .read_at(requests, finished.into())
+                .map_err(Stop::from)
+                .and_then(|request| self.one_update(&owners, request, &mut flush));
+            if let Err(stop) = one {
+                result = Err(stop);
+                break;
+            }
+            finished += 1;
+        }
+        if flush {
+            mm::flush_domain(self.hv, &owners.tables, Flush::All);
+        }
+        let total: u32 = finished.wrapping_add(before);
+        if !done.is_null() && machine.write(done, &total).is_err() && result != Err(Stop::Preempted) {
+            // The requests are done; only the guest does not learn how many.
+            result = Err(Errno::EFAULT.into());
+        }
+        match result {
+            Err(Stop::Preempted) => {
+                let next = requests.offset(finished.into()).ok_or(Errno::EFAULT)?;
+                let left = (count - finished) | PREEMPTED;
+                Ok(Outcome::Again([next, left.into(), done.addr(), foreigndom.into(), 0, 0]))
+            }
+            Err(Stop::Fail(errno)) => self.settle_with(&owners.tables.pages, Err(errno)),
+            Ok(()) => self.settle_with(&owners.tables.pages, Ok(0)),
+        }
+    }
+
+    /// Low half: owner of the mapped pages. High half: owner of the tables, plus one; 0 is the caller.
+    fn owners(&self, foreigndom: u32) -> Result<Owners, Errno> {
+        let tables = match (foreigndom >> 16).checked_sub(1) {
+            None => self.domain.clone(),
+            Some(id) if id == u32::from(self.domain.id.0) => self.domain.clone(),
+            Some(id) => {
+                let id = u16::try_from(id).map_err(|_| Errno::ESRCH)?;
+                let domain = self.hv.domains.get(DomId(id)).ok_or(Errno::ESRCH)?;
+                if !self.hv.may_map(self.domain, &domain) {
+                    return Err(Errno::EPERM);
+                }
+                domain
+            }
+        };
+        let pages = self.page_owner((foreigndom & 0xffff) as u16)?;
+        Ok(Owners { tables, pages })
+    }
+
+    fn one_update(&self, owners: &Owners, request: MmuUpdate, flush: &mut bool) -> Result<(), Stop> {
+        let hv = self.hv;
+        let command = MmuUpdateCmd(request.ptr & COMMAND);
+        match command {
+            MmuUpdateCmd::NORMAL_PT_UPDATE
+            | MmuUpdateCmd::PT_UPDATE_PRESERVE_AD
+            | MmuUpdateCmd::PT_UPDATE_NO_TRANSLATE => {
+                let update = mm::Update {
+                    address: request.ptr & !COMMAND,
+                    value: request.val,
+                    page_owner: owners.pages.id,
+                    preserve_ad: command == MmuUpdateCmd::PT_UPDATE_PRESERVE_AD,
+                };
+                let after = mm::in_stretches(hv, |budget| mm::write_entry(hv, &owners.tables, update, budget))?;
+                *flush |= after == mm::After::Flush;
+                Ok(())
+            }
+            MmuUpdateCmd::MACHPHYS_UPDATE => {
+                if owners.tables.id != self.domain.id {
+                    return Err(Errno::EPERM.into());
+                }
+                let mfn = Mfn::from_addr(request.ptr);
+                let owner = owners.pages.domain.as_ref().ok_or(Errno::EINVAL)?;
+                let _page = hv.mem.get_page(mfn, owner.id).ok_or(Errno::EINVAL)?;
+                let entry = hv.machine.m2p(mfn).ok_or(Errno::EINVAL)?;
+                entry.store(request.val, Ordering::Relaxed);
+                Ok(())
+            }
+            _ => Err(Errno::ENOSYS.into()),
+        }
+    }
+}

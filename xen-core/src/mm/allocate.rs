@@ -1,0 +1,231 @@
+//! Giving frames to domains and taking them back.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use hypercall_abi::xen::DomId;
+
+use super::{CountWord, FrameState, Memory, OwnedPages, PageType};
+use crate::machine::{Cpus, Frames};
+use crate::num::{Mfn, Pfn, PAGE_SHIFT};
+
+/// How to allocate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AllocOptions {
+    /// All machine addresses must fit in this many bits.
+    pub address_bits: Option<u32>,
+}
+
+impl AllocOptions {
+    /// From the low byte of `mem_flags` (0 = any).
+    #[must_use]
+    pub const fn below_bits(bits: u32) -> Self {
+        Self { address_bits: if bits == 0 { None } else { Some(bits) } }
+    }
+
+    fn width(self) -> Option<u32> {
+        self.address_bits.map(|bits| bits.saturating_sub(PAGE_SHIFT))
+    }
+}
+
+impl Memory {
+    /// Gives `1 << order` zeroed frames to a domain; their M2P entries are invalid. `None` if the domain's limit, a
+    /// claim of another domain or the free memory does not allow it.
+    #[must_use]
+    pub fn allocate<M: Frames + Cpus>(
+        &self,
+        machine: &M,
+        pages: &OwnedPages,
+        order: u32,
+        options: AllocOptions,
+    ) -> Option<Mfn> {
+        let count = 1u64.checked_shl(order)?;
+        // Room in the account first, so that two processors cannot both use the last of it.
+        let claimed = {
+            let mut list = pages.lock();
+            if pages.total_pages().checked_add(count)? > pages.max_pages() {
+                return None;
+            }
+            pages.add_total(count);
+            let claimed = list.claim.min(count);
+            list.claim -= claimed;
+            claimed
+        };
+        let start = self.take_clean(machine, order, options.width(), claimed);
+        match start {
+            Some(start) => self.own(pages, start, count),
+            None => {
+                let mut list = pages.lock();
+                pages.subtract_total(count);
+                list.claim += claimed;
+            }
+        }
+        start
+    }
+
+    /// A zeroed page of the hypervisor's that `pages.id` may map writable but that never becomes a table. It is not
+    /// counted against the domain's limit. Give it back with [`Memory::free_shared`].
+    #[must_use]
+    pub fn allocate_shared<M: Frames + Cpus>(&self, machine: &M, pages: &OwnedPages) -> Option<Mfn> {
+        let mfn = self.take_clean(machine, 0, None, 0)?;
+        let info = self.frames.get(mfn)?;
+        self.set_fixed_type(mfn, PageType::Writable);
+        info.set_owner(Some(pages.id));
+        info.set_count(CountWord::allocated().special());
+        Some(mfn)
+    }
+
+    /// Gives up the hypervisor's hold on a page of [`Memory::allocate_shared`]. The frame is free when the last
+    /// mapping is gone. Call once.
+    pub fn free_shared(&self, mfn: Mfn) {
+        let _ = self.put_type(mfn);
+        self.put_page(mfn);
+    }
+
+    /// Enters detached frames in a domain's list.
+    pub(super) fn own(&self, pages: &OwnedPages, start: Mfn, count: u64) {
+        let mut list = pages.lock();
+        for i in 0..count {
+            let mfn = start.offset(i);
+            let Some(info) = self.frames.get(mfn) else { continue };
+            info.set_owner(Some(pages.id));
+            list.add(&self.frames, mfn);
+            // Visible to `get_page` from here on: everything else is in place.
+            info.set_count(CountWord::allocated());
+        }
+    }
+
+    /// Takes frames from the allocator, free of the past: stale translations flushed, caches written back, contents
+    /// zeroed, type forgotten.
+    pub(super) fn take_clean<M: Frames + Cpus>(
+        &self,
+        machine: &M,
+        order: u32,
+        width: Option<u32>,
+        claimed: u64,
+    ) -> Option<Mfn> {
+        let count = 1u64.checked_shl(order)?;
+        let start = {
+            let mut buddy = self.buddy.lock();
+            // What others have claimed is not there for us.
+            let promised = self.claims.load(Ordering::SeqCst).saturating_sub(claimed);
+            if buddy.free_frames() < promised.saturating_add(count) {
+                return None;
+            }
+            let start = buddy.take(&self.frames, order, width)?;
+            self.claims.fetch_sub(claimed, Ordering::SeqCst);
+            start
+        };
+        let mut owing = crate::machine::CpuMask::EMPTY;
+        let online = machine.online();
+        let mut last_stamp = None;
+        for i in 0..count {
+            let Some(info) = self.frames.get(start.offset(i)) else { continue };
+            let stamp = info.stamp().load(Ordering::SeqCst);
+            if last_stamp != Some(stamp) {
+                owing = owing.or(&self.clock.owing(&online, stamp));
+                last_stamp = Some(stamp);
+            }
+        }
+        self.clock.flush(machine, &owing, crate::machine::Flush::All);
+        if self.noncoherent_freed.swap(false, Ordering::SeqCst) {
+            machine.flush_caches();
+        }
+        for i in 0..count {
+            let mfn = start.offset(i);
+            self.reset_type(mfn);
+            machine.zero(mfn);
+            if let Some(entry) = machine.m2p(mfn) {
+                entry.store(Pfn::INVALID.get(), Ordering::Relaxed);
+            }
+        }
+        Some(start)
+    }
+
+    /// Gives detached frames back to the allocator.
+    pub(super) fn release_detached(&self, start: Mfn, order: u32) {
+        for i in 0..1u64 << order {
+            if let Some(info) = self.frames.get(start.offset(i)) {
+                self.clock.stamp(info.stamp());
+            }
+        }
+        self.buddy.lock().release(&self.frames, start, order);
+    }
+
+    /// The last reference is gone.
+    pub(super) fn free_page(&self, mfn: Mfn) {
+        let Some(info) = self.frames.get(mfn) else { return };
+        let owner = info.owner();
+        let word = info.count();
+        if word.is_noncoherent() {
+            self.noncoherent_freed.store(true, Ordering::SeqCst);
+        }
+        if let (Some(owner), false) = (owner, word.is_special()) {
+            if let Some(pages) = self.account(owner) {
+                let mut list = pages.lock();
+                list.remove(&self.frames, mfn);
+                pages.subtract_total(1);
+            }
+        }
+        info.set_owner(None);
+        info.set_count(CountWord::new(FrameState::Detached));
+        self.release_detached(mfn, 0);
+    }
+
+    /// Promises the domain that it will be able to own `total` pages in all; 0 cancels (XENMEM_claim_pages).
+    ///
+    /// # Errors
+    /// `EINVAL` for a second claim, one that is already met or one beyond the limit; `ENOMEM` if so much is not free.
+    pub fn claim(&self, pages: &OwnedPages, total: u64) -> Result<(), hypercall_abi::errno::Errno> {
+        use hypercall_abi::errno::Errno;
+        let mut list = pages.lock();
+        if total == 0 {
+            self.claims.fetch_sub(list.claim, Ordering::SeqCst);
+            list.claim = 0;
+            return Ok(());
+        }
+        let owned = pages.total_pages();
+        if list.claim != 0 || total <= owned || total > pages.max_pages() {
+            return Err(Errno::EINVAL);
+        }
+        let buddy = self.buddy.lock();
+        let free = buddy.free_frames().saturating_sub(self.claims.load(Ordering::SeqCst));
+        if total - owned > free {
+            return Err(Errno::ENOMEM);
+        }
+        list.claim = total - owned;
+        self.claims.fetch_add(list.claim, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Opens the account of a new domain; `None` if the number has one.
+    #[must_use]
+    pub fn open_account(&self, id: DomId) -> Option<Arc<OwnedPages>> {
+        let mut accounts = self.accounts.lock();
+        if accounts.contains_key(&id) {
+            return None;
+        }
+        let pages = OwnedPages::new(id);
+        accounts.insert(id, pages.clone());
+        Some(pages)
+    }
+
+    /// Closes an account; false while the domain still owns pages or has work left on them.
+    #[must_use]
+    pub fn close_account(&self, id: DomId) -> bool {
+        let mut accounts = self.accounts.lock();
+        let Some(pages) = accounts.get(&id).cloned() else { return true };
+        if pages.total_pages() != 0 {
+            return false;
+        }
+        accounts.remove(&id);
+        drop(accounts);
+        !pages.has_demotions() && self.claim(&pages, 0).is_ok()
+    }
+
+    /// The account of a domain.
+    #[must_use]
+    pub fn account(&self, id: DomId) -> Option<Arc<OwnedPages>> {
+        self.accounts.lock().get(&id).cloned()
+    }
+}

@@ -1,0 +1,147 @@
+//! What one domain owns: the list of its pages, its limits and its claim.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use hypercall_abi::xen::DomId;
+
+use super::frame_table::FrameList;
+use super::{FrameTable, Memory};
+use crate::boot::e820::E820Entry;
+use crate::num::Mfn;
+use crate::sync::{Rank, RankedGuard, RankedMutex};
+
+/// Accounting of one domain's frames.
+#[derive(Debug)]
+pub struct OwnedPages {
+    /// The domain.
+    pub id: DomId,
+    list: RankedMutex<PageList>,
+    total: AtomicU64,
+    max: AtomicU64,
+    /// Former tables whose entries still hold references: work that `pv::mm::drain` finishes.
+    demotions: RankedMutex<Vec<Mfn>>,
+    memory_map: RankedMutex<Option<Vec<E820Entry>>>,
+}
+
+/// The part under the lock.
+#[derive(Debug)]
+pub(super) struct PageList {
+    pub(super) pages: FrameList,
+    /// Frames promised to this domain that it has not allocated yet (XENMEM_claim_pages).
+    pub(super) claim: u64,
+}
+
+impl OwnedPages {
+    pub(super) fn new(id: DomId) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            list: RankedMutex::new(Rank::PageList, PageList { pages: FrameList::EMPTY, claim: 0 }),
+            total: AtomicU64::new(0),
+            max: AtomicU64::new(u64::from(u32::MAX)),
+            demotions: RankedMutex::new(Rank::PageList, Vec::new()),
+            memory_map: RankedMutex::new(Rank::PageList, None),
+        })
+    }
+
+    /// Pages that count against the limit.
+    #[must_use]
+    pub fn total_pages(&self) -> u64 {
+        self.total.load(Ordering::SeqCst)
+    }
+
+    /// The limit (`XEN_DOMCTL_max_mem`).
+    #[must_use]
+    pub fn max_pages(&self) -> u64 {
+        self.max.load(Ordering::SeqCst)
+    }
+
+    /// Sets the limit; what is owned beyond it stays.
+    pub fn set_max_pages(&self, pages: u64) {
+        self.max.store(pages, Ordering::SeqCst);
+    }
+
+    /// Frames claimed and not yet allocated.
+    #[must_use]
+    pub fn claimed(&self) -> u64 {
+        self.list.lock().claim
+    }
+
+    /// The memory map given with XENMEM_set_memory_map.
+    #[must_use]
+    pub fn memory_map(&self) -> Option<Vec<E820Entry>> {
+        self.memory_map.lock().clone()
+    }
+
+    /// Sets the memory map.
+    pub fn set_memory_map(&self, map: Vec<E820Entry>) {
+        *self.memory_map.lock() = Some(map);
+    }
+
+    /// Pages in the list, those with no allocation left but still referred to included. For tests and dumps.
+    #[must_use]
+    pub fn list(&self, mem: &Memory) -> Vec<Mfn> {
+        let list = self.list.lock();
+        let mut pages = Vec::new();
+        let mut at = list.pages.first();
+        while let Some(mfn) = at {
+            pages.push(mfn);
+            at = FrameList::next(&mem.frames, mfn);
+        }
+        pages
+    }
+
+    /// First page of the list.
+    #[must_use]
+    pub(crate) fn first(&self) -> Option<Mfn> {
+        self.list.lock().pages.first()
+    }
+
+    /// Moves a page to the end of the list if it still is in it.
+    pub(crate) fn move_to_end(&self, mem: &Memory, mfn: Mfn) {
+        let mut list = self.list.lock();
+        if mem.owner(mfn) == Some(self.id) {
+            list.pages.remove(&mem.frames, mfn);
+            list.pages.push(&mem.frames, mfn);
+        }
+    }
+
+    pub(super) fn lock(&self) -> RankedGuard<'_, PageList> {
+        self.list.lock()
+    }
+
+    pub(super) fn add_total(&self, pages: u64) {
+        self.total.fetch_add(pages, Ordering::SeqCst);
+    }
+
+    pub(super) fn subtract_total(&self, pages: u64) {
+        self.total.fetch_sub(pages, Ordering::SeqCst);
+    }
+
+    /// Puts a page on the stack of unfinished demotions.
+    pub(crate) fn push_demotion(&self, mfn: Mfn) {
+        self.demotions.lock().push(mfn);
+    }
+
+    /// Takes the latest unfinished demotion.
+    pub(crate) fn pop_demotion(&self) -> Option<Mfn> {
+        self.demotions.lock().pop()
+    }
+
+    /// Whether demotions are unfinished.
+    #[must_use]
+    pub fn has_demotions(&self) -> bool {
+        !self.demotions.lock().is_empty()
+    }
+}
+
+impl PageList {
+    pub(super) fn add(&mut self, frames: &FrameTable, mfn: Mfn) {
+        self.pages.push(frames, mfn);
+    }
+
+    pub(super) fn remove(&mut self, frames: &FrameTable, mfn: Mfn) {
+        self.pages.remove(frames, mfn);
+    }
+}

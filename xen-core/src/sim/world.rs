@@ -1,0 +1,80 @@
+//! A hypervisor on a simulated machine.
+
+use std::boxed::Box;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use hypercall_abi::xen::DomId;
+
+use super::{SimConfig, SimMachine};
+use crate::boot::e820::E820Entry;
+use crate::boot::options::Options;
+use crate::console::Console;
+use crate::cpu_policy::CpuPolicies;
+use crate::domain::{Domain, DomainConfig, DomainTable, Privileges, Vcpu};
+use crate::hypervisor::Hypervisor;
+use crate::irq::IrqTable;
+use crate::machine::WallTime;
+use crate::mm::{Memory, PageInfo};
+use crate::num::{Mfn, VcpuId};
+use crate::sched::Scheduler;
+use crate::sync::{Rank, RankedMutex};
+use crate::time::Timers;
+
+/// A hypervisor on the default machine.
+#[must_use]
+pub fn world() -> Hypervisor<SimMachine> {
+    world_with(SimConfig::default())
+}
+
+/// The books of a simulated machine's memory, its allocatable frames handed over.
+pub(super) fn memory(config: SimConfig) -> Memory {
+    let mut frames = Vec::new();
+    frames.resize_with(usize::try_from(config.frames).unwrap_or(0), PageInfo::default);
+    let mem = Memory::new(Box::leak(frames.into_boxed_slice()), 40);
+    mem.add_range(Mfn(config.reserved), config.frames - config.reserved);
+    mem.deny_iomem(Mfn(0xfee00), 1);
+    mem.deny_iomem(Mfn(0xfec00), 1);
+    mem
+}
+
+/// A hypervisor on a machine of this shape.
+#[must_use]
+pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
+    let machine = SimMachine::new(config);
+    let policies = CpuPolicies::new(&machine);
+    Hypervisor {
+        mem: memory(config),
+        domains: DomainTable::new(),
+        sched: Scheduler::new(),
+        timers: Timers::new(),
+        irqs: IrqTable::new(),
+        console: Console::default(),
+        wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),
+        policies,
+        e820: Vec::<E820Entry>::new(),
+        options: Options::default(),
+        command_line: String::new(),
+        machine,
+    }
+}
+
+/// A domain without memory.
+pub(super) fn new_domain(hv: &Hypervisor<SimMachine>, id: DomId, privileges: Privileges) -> Arc<Domain> {
+    hv.create_domain(DomainConfig {
+        id,
+        privileges,
+        max_vcpus: 4,
+        max_evtchn_port: 1023,
+        max_grant_frames: 32,
+        max_maptrack_frames: 32,
+        cpu_policy: hv.policies.hardware_domain(),
+    })
+    .expect("sim: new domain")
+}
+
+/// A vCPU that is down.
+pub(super) fn new_vcpu(hv: &Hypervisor<SimMachine>, domain: &Arc<Domain>, id: VcpuId) -> Arc<Vcpu> {
+    hv.create_vcpu(domain, id)
+}

@@ -1,0 +1,38 @@
+//! `cargo xtask run`: banner, Linux, root shell, all on this terminal.
+
+use crate::machine::{Computer, Dom0};
+use anyhow::{Context, Result};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use xenolith_tests::artifacts::host;
+use xenolith_tests::qemu;
+
+/// Options of `cargo xtask run`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    computer: Computer,
+    #[command(flatten)]
+    dom0: Dom0,
+    /// Wait for gdb on port 1234 before the first instruction (see `cargo xtask gdb`)
+    #[arg(long)]
+    gdb: bool,
+}
+
+/// Boot; QEMU takes this process's place.
+pub fn run(options: &Options) -> Result<()> {
+    let program = host::qemu()?;
+    let files = options.dom0.prepare()?;
+    let machine = options.computer.machine(options.dom0.hypervisor);
+    let mut command = Command::new(program);
+    // Ctrl-A belongs to the hypervisor's console, so QEMU's own escape is Ctrl-].
+    command
+        .args(qemu::arguments(&machine, &files.boot()))
+        .args(["-nographic", "-no-reboot", "-echr", "0x1d"]);
+    if options.gdb {
+        command.args(["-s", "-S"]);
+        eprintln!("The machine waits for `cargo xtask gdb` in another terminal.");
+    }
+    eprintln!("Ctrl-A three times: talk to the hypervisor and back. Ctrl-] x: leave QEMU.");
+    Err(command.exec()).context("start QEMU")
+}
