@@ -1,7 +1,8 @@
 //! What the boot loader tells: bytes in, facts out.
 //!
 //! [`multiboot1`] and [`multiboot2`] read the two boot protocols into one [`BootInfo`]; [`options`] reads the options,
-//! [`e820`] makes a memory map that can be trusted, [`plan`] decides which memory becomes the hypervisor's own.
+//! [`e820`] makes a memory map that can be trusted, [`plan`] decides which memory becomes the hypervisor's own,
+//! [`rtc`] reads the battery-backed clock.
 
 pub mod bytes;
 pub mod e820;
@@ -11,6 +12,7 @@ pub mod multiboot1;
 pub mod multiboot2;
 pub mod options;
 pub mod plan;
+pub mod rtc;
 
 use arrayvec::ArrayVec;
 

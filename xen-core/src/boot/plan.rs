@@ -117,10 +117,17 @@ fn round_up(size: u64) -> u64 {
 }
 
 /// Whole pages of usable memory above 1 MiB outside of `taken`, in ascending order.
+#[must_use]
 pub fn free_ranges(memory: &E820, taken: &[PhysRange]) -> Ranges {
+    ranges_outside(memory, taken, LOW_MEMORY_END)
+}
+
+/// Whole pages of usable memory from address `from` on, outside of `taken`, in ascending order.
+#[must_use]
+pub fn ranges_outside(memory: &E820, taken: &[PhysRange], from: u64) -> Ranges {
     let mut out = Ranges::new();
     for ram in memory.ram() {
-        let ram = PhysRange::new(ram.start.max(LOW_MEMORY_END), ram.end).pages_within();
+        let ram = PhysRange::new(ram.start.max(from), ram.end).pages_within();
         let mut at = ram.start;
         while at < ram.end {
             let taken = || {

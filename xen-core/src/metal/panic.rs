@@ -1,32 +1,112 @@
-//! A panic of the hypervisor: say why, then stop.
-// UNSAFETY: halts.
+//! A panic of the hypervisor: registers, backtrace, then halt or restart as told.
+// UNSAFETY: reads the frame pointer.
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::metal::serial;
+use crate::metal::cpu::{control, percpu};
+use crate::metal::entry::HypervisorFrame;
+use crate::metal::{backtrace, power, serial};
+
+/// Set by the first panic: a second one while the first is told goes no further.
+static PANICKING: AtomicBool = AtomicBool::new(false);
+
+const RULE: &str = "****************************************";
+
+/// Text for the console with Xen's prefix on each line.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        let _ = writeln!(serial::Writer, "(XEN) {}", format_args!($($arg)*));
+    }};
+}
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    x86_64::instructions::interrupts::disable();
-    serial::take_over();
-    let _ = writeln!(
-        serial::Writer,
-        "(XEN) ****************************************"
-    );
-    let _ = writeln!(
-        serial::Writer,
-        "(XEN) Panic on CPU 0:\n(XEN) {}",
-        info.message()
-    );
+    begin();
+    say!("{RULE}");
+    say!("Panic on CPU {}:", percpu::current_number());
+    say!("{}", info.message());
     if let Some(place) = info.location() {
-        let _ = writeln!(serial::Writer, "(XEN) at {place}");
+        say!("at {place}");
     }
-    let _ = writeln!(
-        serial::Writer,
-        "(XEN) ****************************************"
-    );
-    loop {
-        x86_64::instructions::hlt();
+    say!("{RULE}");
+    let frame_pointer: u64;
+    // SAFETY: reads a register.
+    unsafe {
+        core::arch::asm!("mov %rbp, {}", out(reg) frame_pointer, options(att_syntax, nomem, nostack, preserves_flags));
+    }
+    say!("Call trace:");
+    backtrace::print(None, frame_pointer);
+    stop()
+}
+
+/// A trap that hypervisor code must not cause.
+pub fn trap_in_hypervisor(frame: &HypervisorFrame) -> ! {
+    begin();
+    say!("{RULE}");
+    let (cpu, vector, error_code) = (percpu::current_number(), frame.entry_vector, frame.error_code);
+    let whose = if frame.is_guest() { "a guest" } else { "the hypervisor" };
+    say!("Panic on CPU {cpu}:");
+    say!("FATAL TRAP: vector = {vector} ({}), error code {error_code:#06x}, in {whose}", name(vector));
+    say!("{RULE}");
+    print_registers(frame);
+    say!("Call trace:");
+    backtrace::print(Some(frame.rip), if frame.is_guest() { 0 } else { frame.rbp });
+    stop()
+}
+
+fn print_registers(frame: &HypervisorFrame) {
+    let f = frame;
+    say!("rip {:016x} cs {:04x} rflags {:016x}", f.rip, f.cs, f.rflags);
+    say!("rax {:016x} rbx {:016x} rcx {:016x}", f.rax, f.rbx, f.rcx);
+    say!("rdx {:016x} rsi {:016x} rdi {:016x}", f.rdx, f.rsi, f.rdi);
+    say!("rbp {:016x} rsp {:016x} r8  {:016x}", f.rbp, f.rsp, f.r8);
+    say!("r9  {:016x} r10 {:016x} r11 {:016x}", f.r9, f.r10, f.r11);
+    say!("r12 {:016x} r13 {:016x} r14 {:016x}", f.r12, f.r13, f.r14);
+    say!("r15 {:016x} cr0 {:016x} cr4 {:016x}", f.r15, control::cr0(), control::cr4());
+    say!("cr3 {:016x} cr2 {:016x} ss {:04x}", control::cr3(), control::cr2(), f.ss);
+}
+
+fn begin() {
+    x86_64::instructions::interrupts::disable();
+    if PANICKING.swap(true, Ordering::SeqCst) {
+        power::halt();
+    }
+    serial::take_over();
+}
+
+fn stop() -> ! {
+    if power::must_not_reboot() {
+        say!("Manual reset required ('noreboot' specified)");
+        power::halt();
+    }
+    say!("Reboot in five seconds...");
+    crate::metal::time::wait_after_panic();
+    power::reset()
+}
+
+/// Name of an exception.
+fn name(vector: u32) -> &'static str {
+    match vector {
+        0 => "divide error",
+        1 => "debug",
+        2 => "NMI",
+        3 => "breakpoint",
+        4 => "overflow",
+        5 => "bounds check",
+        6 => "invalid opcode",
+        7 => "device not available",
+        8 => "double fault",
+        10 => "invalid TSS",
+        11 => "segment not present",
+        12 => "stack error",
+        13 => "general protection fault",
+        14 => "page fault",
+        16 => "FPU error",
+        17 => "alignment check",
+        18 => "machine check",
+        19 => "SIMD error",
+        _ => "unknown",
     }
 }

@@ -135,6 +135,18 @@ fn control_domain_memory() {
 }
 
 #[test]
+fn control_domain_pages() {
+    let pages = |value: &'static str, available, default| Dom0Mem::parse(value).unwrap().pages(available, default);
+    assert_eq!(Dom0Mem::default().pages(1000, 900), 900);
+    assert_eq!(pages("4M", 10_000, 900), 1024);
+    assert_eq!(pages("4G", 10_000, 900), 10_000);
+    assert_eq!(pages("max:4M", 10_000, 9000), 1024);
+    assert_eq!(pages("min:8M", 10_000, 900), 2048);
+    assert_eq!(pages("min:8M,max:4M", 10_000, 900), 1024);
+    assert_eq!(pages("-4M", 10_000, 900), 10_000 - 1024);
+}
+
+#[test]
 fn vcpu_counts() {
     let count = |value: &'static str| VcpuCount::parse(value).map(|count| (count.min, count.max));
     assert_eq!(count("2"), Some((2, 2)));

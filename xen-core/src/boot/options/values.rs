@@ -169,6 +169,17 @@ pub struct Dom0Mem {
 }
 
 impl Dom0Mem {
+    /// The control domain's memory in pages, where `available` pages can be had and `default` are given unless told
+    /// otherwise. Where the limits contradict each other the upper one holds.
+    #[must_use]
+    pub fn pages(&self, available: u64, default: u64) -> u64 {
+        let pages = |size: &MemSize| size.resolve(available << 12) >> 12;
+        let wanted = self.fixed.as_ref().map_or(default, pages);
+        let min = self.min.as_ref().map_or(0, pages);
+        let max = self.max.as_ref().map_or(u64::MAX, pages);
+        wanted.max(min).min(max).min(available)
+    }
+
     pub(super) fn parse(value: &str) -> Option<Self> {
         let mut out = Self::default();
         for part in value.split(',') {

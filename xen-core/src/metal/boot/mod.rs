@@ -1,31 +1,71 @@
 //! Boot: from the first Rust function to the library's entry.
+//!
+//! 1. `head.S`: long mode on the first page tables.
+//! 2. [`metal_start`]: what the loader left, options, serial line, banner, ACPI.
+//! 3. [`memory`]: which memory is ours; own page tables; heap.
+//! 4. [`bring_up`]: the first CPU on its own stack, then the devices.
+//! 5. [`handover`]: the library gets the machine, the memory and the boot modules.
 // UNSAFETY: exports the symbol that head.S calls.
 
+mod bring_up;
 mod early_log;
+mod handover;
 mod head;
+mod memory;
 
-use xen_core::boot::{BootInfo, options};
+use alloc::boxed::Box;
 
+use arrayvec::ArrayVec;
+use spin::Mutex;
+use xen_core::acpi::AcpiFacts;
+use xen_core::boot::e820::E820;
+use xen_core::boot::modules::PhysRange;
+use xen_core::boot::options::{self, Options, Parsed};
+use xen_core::boot::plan::Plan;
+use xen_core::boot::{BootInfo, BootInfoError};
+
+use crate::metal::cpu::features;
+use crate::metal::entry::patch;
 use crate::metal::mem::early::EarlyMemory;
+use crate::metal::mem::layout::EARLY_MAP_END;
 use crate::metal::serial;
+
+/// What the first half of boot found out.
+pub struct BootState {
+    /// From the loader.
+    pub boot: BootInfo<'static>,
+    /// From the command line.
+    pub options: Options,
+    /// To append to the control domain's command line.
+    pub dom0_extra: &'static str,
+    /// From ACPI.
+    pub acpi: AcpiFacts,
+    /// The memory map, cut by option `mem=`.
+    pub memory: E820,
+    /// The hypervisor's memory.
+    pub plan: Plan,
+    /// What must not be overwritten yet: image, modules, the loader's data.
+    pub taken: ArrayVec<PhysRange, 64>,
+}
+
+/// The state on its way from the boot stack to the first CPU's.
+static STATE: Mutex<Option<Box<BootState>>> = Mutex::new(None);
+
+fn take_state() -> Box<BootState> {
+    let Some(state) = STATE.lock().take() else { panic!("boot went on twice") };
+    state
+}
 
 /// First Rust function, called by `head.S` on the boot stack with the loader's magic number and information address.
 #[unsafe(no_mangle)]
 extern "C" fn metal_start(magic: u32, info: u32) -> ! {
     // SAFETY: head.S has just loaded its page tables; nothing else runs.
-    let memory = unsafe { EarlyMemory::new() };
-    let boot = match xen_core::boot::read(magic, u64::from(info), &memory) {
+    let early = unsafe { EarlyMemory::new() };
+    let boot = match xen_core::boot::read(magic, u64::from(info), &early) {
         Ok(boot) => boot,
-        Err(error) => {
-            serial::init(&options::ComPort::first());
-            panic!("{error}");
-        }
+        Err(error) => stop_without_loader(error),
     };
-    let options::Parsed {
-        options,
-        complaints,
-        dom0_extra: _,
-    } = options::parse(boot.command_line);
+    let Parsed { options, complaints, dom0_extra } = options::parse(boot.command_line);
     // Without a UART there is nobody to tell.
     let _ = serial::init(&options.com1);
     early_log::init(options.loglvl);
@@ -33,7 +73,27 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
     for complaint in &complaints {
         log::warn!("Command line: {complaint}");
     }
-    panic!("the end of what there is");
+    let acpi = AcpiFacts::read(boot.rsdp, &early);
+    let memory = options.mem.map_or_else(|| boot.memory.clone(), |limit| boot.memory.limited(limit));
+    let modules = boot.modules.as_slice().iter().map(|module| module.range);
+    let taken: ArrayVec<_, 64> = [memory::image()].into_iter().chain(modules).chain(boot.reserved.clone()).collect();
+    let plan = match Plan::choose(&memory, &taken, EARLY_MAP_END) {
+        Ok(plan) => plan,
+        Err(error) => panic!("{error}"),
+    };
+    if features::use_smap(&options) {
+        // SAFETY: the first page tables map everything writable, and only this CPU runs.
+        unsafe { patch::enable_smap_instructions() };
+    }
+    // SAFETY: once, on the first page tables, with the plan for this memory.
+    unsafe { memory::switch_to_own_tables(&memory, &plan) };
+    *STATE.lock() = Some(Box::new(BootState { boot, options, dom0_extra, acpi, memory, plan, taken }));
+    bring_up::start_first_cpu()
+}
+
+fn stop_without_loader(error: BootInfoError) -> ! {
+    serial::init(&options::ComPort::first());
+    panic!("{error}")
 }
 
 /// What a user sees first, whatever the log level.
@@ -41,33 +101,19 @@ fn print_banner(boot: &BootInfo<'_>) {
     use core::fmt::Write;
     let mut out = serial::Writer;
     let version = env!("CARGO_PKG_VERSION");
-    let _ = writeln!(
-        out,
-        "(XEN) Xenolith {version}: a Xen 4.17 compatible hypervisor"
-    );
+    let _ = writeln!(out, "(XEN) Xenolith {version}: a Xen 4.17 compatible hypervisor");
     let _ = writeln!(out, "(XEN) Bootloader: {}", boot.loader);
     let _ = writeln!(out, "(XEN) Command line: {}", boot.command_line);
-    let _ = writeln!(out, "(XEN) Physical memory map:");
+    log::info!("Physical memory map:");
     for region in boot.memory.regions() {
         let (start, last) = (region.range.start, region.range.end - 1);
-        let _ = writeln!(
-            out,
-            "(XEN)  [{start:#018x}, {last:#018x}] ({})",
-            region.kind
-        );
+        log::info!(" [{start:#018x}, {last:#018x}] ({})", region.kind);
     }
     for (index, module) in boot.modules.as_slice().iter().enumerate() {
         let (start, len) = (module.range.start, module.range.len());
-        let _ = writeln!(
-            out,
-            "(XEN) Module {index}: {len} bytes at {start:#x}, arguments \"{}\"",
-            module.command_line
-        );
+        log::info!("Module {index}: {len} bytes at {start:#x}, arguments \"{}\"", module.command_line);
     }
     if boot.modules.dropped() > 0 {
-        log::warn!(
-            "{} modules more than can be kept were ignored",
-            boot.modules.dropped()
-        );
+        log::warn!("{} modules more than can be kept were ignored", boot.modules.dropped());
     }
 }

@@ -69,3 +69,11 @@ pub unsafe fn set_cr4(value: u64) {
     // SAFETY: the caller vouches for the value.
     unsafe { asm!("mov {}, %cr4", in(reg) value, options(att_syntax, nostack, preserves_flags)) };
 }
+
+/// CR3.
+pub fn cr3() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov %cr3, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    value
+}

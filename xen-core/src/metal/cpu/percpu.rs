@@ -2,10 +2,11 @@
 // UNSAFETY: shares per-CPU data between a CPU and its interrupt handlers.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use spin::Mutex;
+use spin::{Mutex, RwLock};
 use x86_64::structures::tss::TaskStateSegment;
 use xen_core::hypervisor::CpuLocal;
 use xen_core::num::{CpuId, Vector};
@@ -38,15 +39,16 @@ unsafe impl Sync for PerCpu {}
 // SAFETY: per-CPU data is reached through shared references only.
 unsafe impl Send for PerCpu {}
 
-/// Number of CPUs that have their data.
-static COUNT: AtomicU32 = AtomicU32::new(0);
+/// All CPUs that have their data, by number.
+static ALL: RwLock<Vec<&'static PerCpu>> = RwLock::new(Vec::new());
 /// True once the code runs on a per-CPU stack.
 static READY: AtomicBool = AtomicBool::new(false);
 
 impl PerCpu {
     /// Data and stacks of the next CPU, the one with this APIC id.
     pub fn create(apic_id: u32) -> &'static Self {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut all = ALL.write();
+        let Ok(number) = u32::try_from(all.len()) else { panic!("too many processors") };
         let mut tss = TaskStateSegment::new();
         let top = |stack| x86_64::VirtAddr::new(stacks::top(number, stack));
         let frame_end = core::mem::offset_of!(stacks::CpuTop, regs.ss) as u64 + 8;
@@ -65,6 +67,7 @@ impl PerCpu {
             fpu: Mutex::new(FpuBuffer::new()),
         }));
         stacks::create(number, cpu);
+        all.push(cpu);
         cpu
     }
 
@@ -110,6 +113,16 @@ impl PerCpu {
     pub fn take_nmi(&self) -> bool {
         self.nmi.swap(false, Ordering::Relaxed)
     }
+}
+
+/// The CPU with this number.
+pub fn find(cpu: CpuId) -> Option<&'static PerCpu> {
+    ALL.read().get(cpu.0 as usize).copied()
+}
+
+/// Number of CPUs that have their data.
+pub fn count() -> u32 {
+    ALL.read().len() as u32
 }
 
 /// From now on the code runs on per-CPU stacks.

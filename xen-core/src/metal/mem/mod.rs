@@ -4,5 +4,6 @@ pub mod early;
 pub mod heap;
 pub mod layout;
 pub mod paging;
+pub mod ram;
 pub mod stacks;
 pub mod vmap;
