@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(not(target_os = "none"))]
 extern crate std;
 
 // L0: vocabulary.

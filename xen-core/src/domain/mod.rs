@@ -87,6 +87,8 @@ pub struct Domain {
     pub time_offset_s: AtomicU64,
     /// What CPUID and MSRs show.
     pub cpu_policy: Arc<crate::cpu_policy::CpuPolicy>,
+    /// The PC's oldest ports, as a domain without rights to them sees them.
+    pub legacy_ports: RankedMutex<crate::emulate::legacy_ports::LegacyPorts>,
     /// Watchdog timers (SCHEDOP_watchdog): absolute expiry in ns, 0 = not armed.
     pub watchdogs: [AtomicU64; 2],
 }
@@ -112,6 +114,7 @@ impl Domain {
             dirty_cpus: RankedMutex::new(Rank::Machine, crate::machine::CpuMask::EMPTY),
             time_offset_s: AtomicU64::new(0),
             cpu_policy: parts.cpu_policy,
+            legacy_ports: RankedMutex::new(Rank::Machine, crate::emulate::legacy_ports::LegacyPorts::default()),
             watchdogs: [AtomicU64::new(0), AtomicU64::new(0)],
         })
     }

@@ -23,14 +23,14 @@ const fn has_error_code(vector: u8) -> bool {
 impl<M: Machine> Hypervisor<M> {
     /// An exception of vector `vector` happened in ring 3.
     pub(super) fn exception(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs, vector: u8) {
-        let Some(Running { domain, vcpu: _, ctx }) = cpu.current.as_mut() else { return };
+        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else { return };
         match vector {
             vector::PF => {
                 let addr = self.machine.fault_address();
                 self.page_fault(cpu, regs, addr);
             }
             vector::GP => {
-                match priv_op::general_protection(self, domain, ctx, regs, regs.error_code) {
+                match priv_op::general_protection(self, domain, vcpu, ctx, regs, regs.error_code) {
                     GpOutcome::Emulated => {}
                     GpOutcome::SoftwareInterrupt { vector, next_rip } => {
                         let length = next_rip.wrapping_sub(regs.rip);
@@ -41,7 +41,7 @@ impl<M: Machine> Hypervisor<M> {
                 }
             }
             vector::UD => {
-                if !forced::invalid_opcode(self, domain, ctx, regs) {
+                if !forced::invalid_opcode(self, domain, vcpu, ctx, regs) {
                     ctx.inject_fault(vector::UD, None);
                 }
             }

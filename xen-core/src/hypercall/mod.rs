@@ -20,6 +20,7 @@ mod xen_version;
 mod console_io;
 mod debugreg;
 mod event_channel_op;
+mod foreign;
 mod fpu_taskswitch;
 mod grant_table_op;
 mod memory_op;

@@ -76,7 +76,7 @@ impl<M: Machine> Call<'_, M> {
         let arg: PhysdevEoi = self.hv.machine.read(arg)?;
         let pirq = Pirq(arg.irq);
         if self.hv.pirq_eoi(self.domain, pirq)? {
-            self.hv.unmask_pirq_port(self.domain, pirq);
+            self.hv.unmask_pirq_event(self.domain, pirq);
         }
         Ok(Outcome::Done(0))
     }

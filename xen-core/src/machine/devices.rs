@@ -83,6 +83,12 @@ pub trait Irqs {
 
 /// Port I/O and device configuration on behalf of the hardware domain.
 pub trait Pio {
+    /// Whether the hypervisor itself uses this port (its serial console, its power-management timer): nobody else may.
+    fn is_own_port(&self, port: u16) -> bool {
+        let _ = port;
+        false
+    }
+
     /// Reads a port.
     fn port_in(&self, port: u16, width: Width) -> u32;
 

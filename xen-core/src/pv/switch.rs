@@ -75,6 +75,7 @@ impl<M: Machine> Hypervisor<M> {
         machine.restore_fpu(&ctx.fpu);
         machine.set_task_switched(ctx.task_switched);
         machine.load_debug_regs(&crate::pv::debugreg::hardware_regs(&ctx));
+        crate::pv::emulate::msr::load(machine, &domain.cpu_policy, &ctx);
         let had = ctx.segments;
         let loaded = load_segments(machine, &ctx, &had);
         vcpu.enter_runstate(RUNNING, machine.now_ns());

@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::cpu_policy::CpuPolicies;
 use crate::domain::{Domain, DomainConfig, DomainTable, Privileges, Vcpu};
 use crate::hypervisor::Hypervisor;
-use crate::irq::IrqTable;
+use crate::irq::{Configuration, IrqTable};
 use crate::machine::WallTime;
 use crate::mm::{Memory, PageInfo};
 use crate::num::{Mfn, VcpuId};
@@ -43,19 +43,20 @@ pub(super) fn memory(config: SimConfig) -> Memory {
 #[must_use]
 pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
     let machine = SimMachine::new(config);
-    let policies = CpuPolicies::new(&machine);
+    let policies = CpuPolicies::detect(&machine);
     Hypervisor {
         mem: memory(config),
         domains: DomainTable::new(),
         sched: Scheduler::new(),
-        timers: Timers::new(),
-        irqs: IrqTable::new(),
+        timers: Timers::new(1),
+        irqs: IrqTable::new(Configuration { nr_gsis: 24, ..Configuration::default() }),
         console: Console::default(),
         wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),
         policies,
         e820: Vec::<E820Entry>::new(),
         options: Options::default(),
         command_line: String::new(),
+        firmware: crate::boot::firmware::FirmwareInfo::default(),
         machine,
     }
 }
