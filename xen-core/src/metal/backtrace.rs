@@ -28,7 +28,11 @@ pub struct SymbolsPlace {
 /// Filled in after linking.
 #[unsafe(link_section = ".symbols")]
 #[used]
-static SYMBOLS: SymbolsPlace = SymbolsPlace { magic: *b"XLSYMTAB", start: 0, len: 0 };
+static SYMBOLS: SymbolsPlace = SymbolsPlace {
+    magic: *b"XLSYMTAB",
+    start: 0,
+    len: 0,
+};
 
 /// Deepest trace.
 const FRAMES_MAX: usize = 32;
@@ -42,7 +46,12 @@ unsafe extern "C" {
 pub fn symbols() -> Option<(u64, u64)> {
     let place = &raw const SYMBOLS;
     // SAFETY: the structure is static. Read as volatile: its content is not what the compiler saw.
-    let (start, len) = unsafe { ((&raw const (*place).start).read_volatile(), (&raw const (*place).len).read_volatile()) };
+    let (start, len) = unsafe {
+        (
+            (&raw const (*place).start).read_volatile(),
+            (&raw const (*place).len).read_volatile(),
+        )
+    };
     (start != 0 && len != 0).then_some((start, len))
 }
 
@@ -57,17 +66,29 @@ fn resolve(address: u64) -> Option<(&'static str, u64)> {
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low.midpoint(high);
-        if entry(middle)? <= wanted { low = middle + 1 } else { high = middle }
+        if entry(middle)? <= wanted {
+            low = middle + 1
+        } else {
+            high = middle
+        }
     }
     let index = low.checked_sub(1)?;
     let name_at = 4 + count * 8 + u32_at(table, 4 + index * 8 + 4)? as usize;
-    let name = table.get(name_at + 2..)?.get(..usize::from(u16_at(table, name_at)?))?;
-    Some((core::str::from_utf8(name).ok()?, u64::from(wanted - entry(index)?)))
+    let name = table
+        .get(name_at + 2..)?
+        .get(..usize::from(u16_at(table, name_at)?))?;
+    Some((
+        core::str::from_utf8(name).ok()?,
+        u64::from(wanted - entry(index)?),
+    ))
 }
 
 fn print_line(address: u64) {
     let _ = match resolve(address) {
-        Some((name, offset)) => writeln!(serial::Writer, "(XEN)    [<{address:016x}>] {name}+{offset:#x}"),
+        Some((name, offset)) => writeln!(
+            serial::Writer,
+            "(XEN)    [<{address:016x}>] {name}+{offset:#x}"
+        ),
         None => writeln!(serial::Writer, "(XEN)    [<{address:016x}>]"),
     };
 }

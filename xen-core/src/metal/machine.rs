@@ -3,11 +3,12 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use xen_core::machine::{
-    Clock, ConsoleIo, CpuMask, CpuidLeaf, Cpus, DebugRegs, Flush, FrameWords, Frames, GuestFault, GuestMemory, Irqs,
-    MsiMessage, Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase, SelectorReg, Trigger, TscScale, WallTime, Width,
-};
 use xen_core::irq::KICK_VECTOR;
+use xen_core::machine::{
+    Clock, ConsoleIo, CpuMask, CpuidLeaf, Cpus, DebugRegs, Flush, FrameWords, Frames, GuestFault,
+    GuestMemory, Irqs, MsiMessage, Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase,
+    SelectorReg, Trigger, TscScale, WallTime, Width,
+};
 use xen_core::num::{CpuId, Gsi, Mfn, Vector};
 
 use crate::metal::cpu::{control, cpuid, debug, fpu, gdt, msr, percpu, segment};
@@ -69,7 +70,9 @@ impl Cpus for X86 {
 
     fn kick(&self, cpu: CpuId) {
         match percpu::find(cpu) {
-            Some(target) if target.number == this_cpu().number => lapic::send_to_self(KICK_VECTOR.0),
+            Some(target) if target.number == this_cpu().number => {
+                lapic::send_to_self(KICK_VECTOR.0)
+            }
             Some(target) => lapic::send_to(target.apic_id, KICK_VECTOR.0),
             None => {}
         }
@@ -82,7 +85,9 @@ impl Cpus for X86 {
         }
         match what {
             Flush::All => x86_64::instructions::tlb::flush_all(),
-            Flush::Page(addr) => x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(addr)),
+            Flush::Page(addr) => {
+                x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(addr))
+            }
         }
     }
 
@@ -147,7 +152,9 @@ impl PvCpu for X86 {
     }
 
     fn load_selector(&self, reg: SelectorReg, selector: u16) -> Result<(), ()> {
-        segment::load_selector(reg, selector).then_some(()).ok_or(())
+        segment::load_selector(reg, selector)
+            .then_some(())
+            .ok_or(())
     }
 
     fn load_inactive_gs(&self, selector: u16) -> Result<(), ()> {
@@ -230,7 +237,9 @@ impl PvCpu for X86 {
 
     fn write_msr(&self, index: u32, value: u64) -> Result<(), ()> {
         // SAFETY: the library writes registers that belong to guests only.
-        unsafe { msr::try_write(index, value) }.then_some(()).ok_or(())
+        unsafe { msr::try_write(index, value) }
+            .then_some(())
+            .ok_or(())
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> CpuidLeaf {
@@ -285,9 +294,18 @@ impl Irqs for X86 {
         ioapic::gsi_end()
     }
 
-    fn route_gsi(&self, gsi: Gsi, vector: Vector, cpu: CpuId, trigger: Trigger, polarity: Polarity) -> Result<(), ()> {
+    fn route_gsi(
+        &self,
+        gsi: Gsi,
+        vector: Vector,
+        cpu: CpuId,
+        trigger: Trigger,
+        polarity: Polarity,
+    ) -> Result<(), ()> {
         let target = percpu::find(cpu).ok_or(())?;
-        ioapic::route(gsi, vector, target.apic_id, trigger, polarity).then_some(()).ok_or(())
+        ioapic::route(gsi, vector, target.apic_id, trigger, polarity)
+            .then_some(())
+            .ok_or(())
     }
 
     fn mask_gsi(&self, gsi: Gsi, masked: bool) {

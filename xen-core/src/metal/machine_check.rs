@@ -34,7 +34,9 @@ pub fn handle(frame: &HypervisorFrame) -> ! {
         let bank_status = msr::try_read(register + 1).unwrap_or(0);
         if bank_status & STATUS_VALID != 0 {
             let address = msr::try_read(register + 2).unwrap_or(0);
-            log::error!("Machine check bank {bank}: status {bank_status:#018x}, address {address:#x}");
+            log::error!(
+                "Machine check bank {bank}: status {bank_status:#018x}, address {address:#x}"
+            );
         }
     }
     panic!("machine check, status {status:#x}, at {:#x}", frame.rip);

@@ -28,6 +28,8 @@ static HYPERVISOR: Once<Hypervisor<X86>> = Once::new();
 
 /// The hypervisor. Guests run only once it exists.
 fn hypervisor() -> &'static Hypervisor<X86> {
-    let Some(hypervisor) = HYPERVISOR.get() else { panic!("a guest trapped before there was a hypervisor") };
+    let Some(hypervisor) = HYPERVISOR.get() else {
+        panic!("a guest trapped before there was a hypervisor")
+    };
     hypervisor
 }

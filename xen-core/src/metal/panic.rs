@@ -41,31 +41,70 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     stop()
 }
 
+/// Ends the boot because of what the user gave us: the reason in one line, without a call trace that would not help.
+pub fn fatal(reason: core::fmt::Arguments<'_>) -> ! {
+    begin();
+    say!("{RULE}");
+    say!("Panic on CPU {}:", percpu::current_number());
+    say!("{reason}");
+    say!("{RULE}");
+    stop()
+}
+
 /// A trap that hypervisor code must not cause.
 pub fn trap_in_hypervisor(frame: &HypervisorFrame) -> ! {
     begin();
     say!("{RULE}");
-    let (cpu, vector, error_code) = (percpu::current_number(), frame.entry_vector, frame.error_code);
-    let whose = if frame.is_guest() { "a guest" } else { "the hypervisor" };
+    let (cpu, vector, error_code) = (
+        percpu::current_number(),
+        frame.entry_vector,
+        frame.error_code,
+    );
+    let whose = if frame.is_guest() {
+        "a guest"
+    } else {
+        "the hypervisor"
+    };
     say!("Panic on CPU {cpu}:");
-    say!("FATAL TRAP: vector = {vector} ({}), error code {error_code:#06x}, in {whose}", name(vector));
+    say!(
+        "FATAL TRAP: vector = {vector} ({}), error code {error_code:#06x}, in {whose}",
+        name(vector)
+    );
     say!("{RULE}");
     print_registers(frame);
     say!("Call trace:");
-    backtrace::print(Some(frame.rip), if frame.is_guest() { 0 } else { frame.rbp });
+    backtrace::print(
+        Some(frame.rip),
+        if frame.is_guest() { 0 } else { frame.rbp },
+    );
     stop()
 }
 
 fn print_registers(frame: &HypervisorFrame) {
     let f = frame;
-    say!("rip {:016x} cs {:04x} rflags {:016x}", f.rip, f.cs, f.rflags);
+    say!(
+        "rip {:016x} cs {:04x} rflags {:016x}",
+        f.rip,
+        f.cs,
+        f.rflags
+    );
     say!("rax {:016x} rbx {:016x} rcx {:016x}", f.rax, f.rbx, f.rcx);
     say!("rdx {:016x} rsi {:016x} rdi {:016x}", f.rdx, f.rsi, f.rdi);
     say!("rbp {:016x} rsp {:016x} r8  {:016x}", f.rbp, f.rsp, f.r8);
     say!("r9  {:016x} r10 {:016x} r11 {:016x}", f.r9, f.r10, f.r11);
     say!("r12 {:016x} r13 {:016x} r14 {:016x}", f.r12, f.r13, f.r14);
-    say!("r15 {:016x} cr0 {:016x} cr4 {:016x}", f.r15, control::cr0(), control::cr4());
-    say!("cr3 {:016x} cr2 {:016x} ss {:04x}", control::cr3(), control::cr2(), f.ss);
+    say!(
+        "r15 {:016x} cr0 {:016x} cr4 {:016x}",
+        f.r15,
+        control::cr0(),
+        control::cr4()
+    );
+    say!(
+        "cr3 {:016x} cr2 {:016x} ss {:04x}",
+        control::cr3(),
+        control::cr2(),
+        f.ss
+    );
 }
 
 fn begin() {

@@ -36,7 +36,12 @@ pub fn set_up(mcfg: &Mcfg) {
             let start = entry.address + (u64::from(entry.first_bus) << 20);
             let buses = u64::from(entry.last_bus - entry.first_bus) + 1;
             let base = vmap::map_device(start, buses << 20);
-            Window { segment: entry.segment, first_bus: entry.first_bus, last_bus: entry.last_bus, base }
+            Window {
+                segment: entry.segment,
+                first_bus: entry.first_bus,
+                last_bus: entry.last_bus,
+                base,
+            }
         };
         mcfg.iter().map(map).collect()
     });
@@ -69,16 +74,21 @@ pub fn write_port(port: u16, width: Width, value: u32) {
 /// A register of a function in memory.
 fn in_memory(segment: u16, bus: u8, devfn: u8, offset: u16) -> Option<u64> {
     let windows = WINDOWS.get()?;
-    let holds = |window: &&Window| window.segment == segment && (window.first_bus..=window.last_bus).contains(&bus);
+    let holds = |window: &&Window| {
+        window.segment == segment && (window.first_bus..=window.last_bus).contains(&bus)
+    };
     let window = windows.iter().find(holds)?;
-    let place = u64::from(bus - window.first_bus) << 20 | u64::from(devfn) << 12 | u64::from(offset & 0xfff);
+    let place = u64::from(bus - window.first_bus) << 20
+        | u64::from(devfn) << 12
+        | u64::from(offset & 0xfff);
     Some(window.base + place)
 }
 
 /// Runs `access` with the data port that shows a register.
 fn by_port<R>(bus: u8, devfn: u8, offset: u16, access: impl FnOnce(u16) -> R) -> R {
     let _guard = PCI.lock();
-    let address = PCI_ENABLE | u32::from(bus) << 16 | u32::from(devfn) << 8 | u32::from(offset & 0xfc);
+    let address =
+        PCI_ENABLE | u32::from(bus) << 16 | u32::from(devfn) << 8 | u32::from(offset & 0xfc);
     write_port(PCI_ADDRESS, Width::Dword, address);
     access(PCI_DATA + (offset & 3))
 }
@@ -88,7 +98,9 @@ pub fn read_pci(segment: u16, bus: u8, devfn: u8, offset: u16, width: Width) -> 
     if segment == 0 && offset < 256 {
         return by_port(bus, devfn, offset, |port| read_port(port, width));
     }
-    let Some(address) = in_memory(segment, bus, devfn, offset) else { return u32::MAX };
+    let Some(address) = in_memory(segment, bus, devfn, offset) else {
+        return u32::MAX;
+    };
     // SAFETY: the window is mapped for ever.
     unsafe {
         match width {
@@ -104,7 +116,9 @@ pub fn write_pci(segment: u16, bus: u8, devfn: u8, offset: u16, width: Width, va
     if segment == 0 && offset < 256 {
         return by_port(bus, devfn, offset, |port| write_port(port, width, value));
     }
-    let Some(address) = in_memory(segment, bus, devfn, offset) else { return };
+    let Some(address) = in_memory(segment, bus, devfn, offset) else {
+        return;
+    };
     // SAFETY: the window is mapped for ever; the library checked that the device is the domain's.
     unsafe {
         match width {

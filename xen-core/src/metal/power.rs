@@ -69,7 +69,9 @@ fn try_method(method: RebootMethod) {
     match method {
         RebootMethod::Acpi => {
             let fadt = FACTS.get().and_then(|facts| facts.fadt);
-            if let Some((register, value)) = fadt.and_then(|fadt| Some((fadt.reset?, fadt.reset_value))) {
+            if let Some((register, value)) =
+                fadt.and_then(|fadt| Some((fadt.reset?, fadt.reset_value)))
+            {
                 write_register(&register, u16::from(value), Width::Byte);
                 wait();
             }
@@ -90,7 +92,10 @@ fn try_method(method: RebootMethod) {
             wait();
         }
         RebootMethod::Triple => {
-            let none = x86_64::structures::DescriptorTablePointer { limit: 0, base: x86_64::VirtAddr::zero() };
+            let none = x86_64::structures::DescriptorTablePointer {
+                limit: 0,
+                base: x86_64::VirtAddr::zero(),
+            };
             // SAFETY: an exception without a table makes the processor shut down, which the board takes for a reset.
             unsafe {
                 x86_64::instructions::tables::lidt(&none);
@@ -108,7 +113,12 @@ pub fn reset() -> ! {
     if let Some(method) = FACTS.get().and_then(|facts| facts.method) {
         try_method(method);
     }
-    for method in [RebootMethod::Acpi, RebootMethod::Pci, RebootMethod::Keyboard, RebootMethod::Triple] {
+    for method in [
+        RebootMethod::Acpi,
+        RebootMethod::Pci,
+        RebootMethod::Keyboard,
+        RebootMethod::Triple,
+    ] {
         try_method(method);
     }
     halt()
@@ -124,7 +134,9 @@ pub fn halt() -> ! {
 
 /// Enters a sleep state: the control registers get these values, with "sleep enable" set.
 pub fn enter_sleep(pm1a: u16, pm1b: u16) {
-    let Some(fadt) = FACTS.get().and_then(|facts| facts.fadt.as_ref()) else { return };
+    let Some(fadt) = FACTS.get().and_then(|facts| facts.fadt.as_ref()) else {
+        return;
+    };
     let Some(a) = &fadt.pm1a_control else { return };
     write_register(a, pm1a | SLEEP_ENABLE, Width::Word);
     if let Some(b) = &fadt.pm1b_control {
@@ -136,7 +148,9 @@ pub fn enter_sleep(pm1a: u16, pm1b: u16) {
 /// Switches the machine off; returns if it does not know how, or the machine stays on.
 pub fn off() {
     let Some(facts) = FACTS.get() else { return };
-    let (Some(fadt), Some(sleep)) = (&facts.fadt, facts.soft_off) else { return };
+    let (Some(fadt), Some(sleep)) = (&facts.fadt, facts.soft_off) else {
+        return;
+    };
     let Some(a) = &fadt.pm1a_control else { return };
     let value = |register: &Register, sleep_type: u8| {
         read_register(register) & !SLEEP_TYPE_MASK | u16::from(sleep_type) << SLEEP_TYPE_SHIFT
@@ -149,7 +163,9 @@ pub fn off() {
 fn read_register(register: &Register) -> u16 {
     match (register.space, register.port()) {
         (Register::PORT, Some(port)) => pio::read_port(port, Width::Word) as u16,
-        (Register::MEMORY, _) => (vmap::read_register(register.address) >> (register.address % 4 * 8)) as u16,
+        (Register::MEMORY, _) => {
+            (vmap::read_register(register.address) >> (register.address % 4 * 8)) as u16
+        }
         _ => 0,
     }
 }
@@ -165,9 +181,19 @@ fn write_register(register: &Register, value: u16, width: Width) {
         }
         (Register::PCI, _) => {
             // Bus 0 (ACPI 6.5, table 5.1): device, function and offset in 16 bits each.
-            let (device, function) = ((register.address >> 32) as u8, (register.address >> 16) as u8);
+            let (device, function) = (
+                (register.address >> 32) as u8,
+                (register.address >> 16) as u8,
+            );
             let devfn = device << 3 | function & 7;
-            pio::write_pci(0, 0, devfn, register.address as u16, width, u32::from(value));
+            pio::write_pci(
+                0,
+                0,
+                devfn,
+                register.address as u16,
+                width,
+                u32::from(value),
+            );
         }
         _ => {}
     }

@@ -152,13 +152,6 @@ pub fn enable_interrupt() {
     }
 }
 
-/// Handles the port's interrupt.
-pub fn handle_interrupt() {
-    if let Some(uart) = UART.lock().as_mut() {
-        uart.receive();
-    }
-}
-
 /// The next byte of input, if one waits. Looks at the port too, so that it serves without interrupts.
 pub fn take_input() -> Option<u8> {
     let mut guard = UART.lock();

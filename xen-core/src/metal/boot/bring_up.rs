@@ -1,21 +1,14 @@
 //! The second half of boot: on the first CPU's own stack, with a heap, device by device.
 // UNSAFETY: sets up the executing CPU.
 
-use xen_core::boot::modules::PhysRange;
-use xen_core::boot::plan::Ranges;
-use xen_core::irq::SERIAL_VECTOR;
-use xen_core::machine::{Polarity, Trigger};
-use xen_core::num::{Gsi, PAGE_SHIFT};
-
 use super::{BootState, handover, take_state};
 use crate::metal::cpu::{cpuid, features, fpu, gdt, idt, percpu, syscall_msr};
 use crate::metal::entry;
 use crate::metal::irq::{i8259, ioapic, lapic};
 use crate::metal::mem::heap;
-use crate::metal::mem::ram::Ram;
 use crate::metal::mem::stacks::{self, Stack, this_cpu};
 use crate::metal::time::{calibrate, clock};
-use crate::metal::{machine_check, pio, power, serial};
+use crate::metal::{machine_check, pio, power};
 
 /// Makes the first CPU's data and goes on on its stack.
 pub fn start_first_cpu() -> ! {
@@ -30,8 +23,8 @@ extern "C" fn on_own_stack() -> ! {
     let state = take_state();
     set_up_cpu(&state);
     set_up_devices(&state);
-    let ram = hand_out_memory(&state);
-    handover::run(&state, ram)
+    log::info!("Heap {} MiB", heap::size() >> 20);
+    handover::run(&state)
 }
 
 /// Descriptor tables, protection, system calls, FPU, local APIC of the executing CPU.
@@ -50,10 +43,23 @@ fn set_up_cpu(state: &BootState) {
     i8259::disable();
     lapic::set_up(state.options.x2apic);
     if lapic::id() != cpu.apic_id {
-        log::warn!("Local APIC id {} differs from what CPUID says: {}", lapic::id(), cpu.apic_id);
+        log::warn!(
+            "Local APIC id {} differs from what CPUID says: {}",
+            lapic::id(),
+            cpu.apic_id
+        );
     }
-    let form = if lapic::is_x2apic() { "x2APIC" } else { "xAPIC" };
-    log::info!("CPU {}: APIC id {}, {form}, XCR0 {:#x}", cpu.number, cpu.apic_id, fpu::host_xcr0());
+    let form = if lapic::is_x2apic() {
+        "x2APIC"
+    } else {
+        "xAPIC"
+    };
+    log::info!(
+        "CPU {}: APIC id {}, {form}, XCR0 {:#x}",
+        cpu.number,
+        cpu.apic_id,
+        fpu::host_xcr0()
+    );
 }
 
 fn set_up_devices(state: &BootState) {
@@ -67,39 +73,8 @@ fn set_up_devices(state: &BootState) {
         None => log::warn!("No ACPI table of interrupt controllers: devices cannot interrupt"),
     }
     pio::set_up(&state.acpi.mcfg);
-    clock::start(calibrate::measure_rates(&state.acpi, state.options.clocksource));
-    if let Some(madt) = &state.acpi.madt
-        && state.options.com1.irq != 0
-    {
-        let line = madt.isa(state.options.com1.irq);
-        let trigger = if line.level { Trigger::Level } else { Trigger::Edge };
-        let polarity = if line.active_low { Polarity::Low } else { Polarity::High };
-        if ioapic::route(Gsi(line.gsi), SERIAL_VECTOR, this_cpu().apic_id, trigger, polarity) {
-            ioapic::mask(Gsi(line.gsi), false);
-            serial::enable_interrupt();
-        }
-    }
-}
-
-/// What guests may have: everything free, the rest of boot's data excepted.
-fn hand_out_memory(state: &BootState) -> Ram {
-    // SAFETY: the table was mapped and filled for this number of frames.
-    let ram = unsafe { Ram::new(state.plan.frames) };
-    for range in &free_memory(state) {
-        // SAFETY: free memory of the plan: in the direct map, and no Rust reference leads there.
-        unsafe { ram.give(*range) };
-    }
-    let pages: u64 = free_memory(state).iter().map(|range| range.len() >> PAGE_SHIFT).sum();
-    log::info!("Heap {} MiB; {} MiB free for guests", heap::size() >> 20, pages >> 8);
-    ram
-}
-
-/// Free memory, ascending: without the modules and the loader's data.
-pub fn free_memory(state: &BootState) -> Ranges {
-    state.plan.free(&state.memory, &state.taken)
-}
-
-/// The pages of the boot modules.
-pub fn module_memory(state: &BootState) -> impl Iterator<Item = PhysRange> + '_ {
-    state.boot.modules.as_slice().iter().map(|module| module.range.pages_around())
+    clock::start(calibrate::measure_rates(
+        &state.acpi,
+        state.options.clocksource,
+    ));
 }

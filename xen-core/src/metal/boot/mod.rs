@@ -21,14 +21,14 @@ use xen_core::acpi::AcpiFacts;
 use xen_core::boot::e820::E820;
 use xen_core::boot::modules::PhysRange;
 use xen_core::boot::options::{self, Options, Parsed};
-use xen_core::boot::plan::Plan;
-use xen_core::boot::{BootInfo, BootInfoError};
+use xen_core::boot::plan::{Plan, Ranges};
+use xen_core::boot::{BootInfo, BootInfoError, BootMemory};
 
 use crate::metal::cpu::features;
 use crate::metal::entry::patch;
 use crate::metal::mem::early::EarlyMemory;
 use crate::metal::mem::layout::EARLY_MAP_END;
-use crate::metal::serial;
+use crate::metal::{panic, serial};
 
 /// What the first half of boot found out.
 pub struct BootState {
@@ -46,13 +46,25 @@ pub struct BootState {
     pub plan: Plan,
     /// What must not be overwritten yet: image, modules, the loader's data.
     pub taken: ArrayVec<PhysRange, 64>,
+    /// Shift keys and locks of the keyboard, as the BIOS left them.
+    pub keyboard_flags: u8,
 }
+
+/// Address of the keyboard's state in the BIOS data area.
+const BIOS_KEYBOARD_FLAGS: u64 = 0x417;
 
 /// The state on its way from the boot stack to the first CPU's.
 static STATE: Mutex<Option<Box<BootState>>> = Mutex::new(None);
 
+/// Free memory, ascending: without the modules and the loader's data.
+fn free_memory(state: &BootState) -> Ranges {
+    state.plan.free(&state.memory, &state.taken)
+}
+
 fn take_state() -> Box<BootState> {
-    let Some(state) = STATE.lock().take() else { panic!("boot went on twice") };
+    let Some(state) = STATE.lock().take() else {
+        panic!("boot went on twice")
+    };
     state
 }
 
@@ -65,7 +77,11 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         Ok(boot) => boot,
         Err(error) => stop_without_loader(error),
     };
-    let Parsed { options, complaints, dom0_extra } = options::parse(boot.command_line);
+    let Parsed {
+        options,
+        complaints,
+        dom0_extra,
+    } = options::parse(boot.command_line);
     // Without a UART there is nobody to tell.
     let _ = serial::init(&options.com1);
     early_log::init(options.loglvl);
@@ -73,13 +89,22 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
     for complaint in &complaints {
         log::warn!("Command line: {complaint}");
     }
+    let keyboard_flags = early
+        .bytes(BIOS_KEYBOARD_FLAGS, 1)
+        .map_or(0, |bytes| bytes[0]);
     let acpi = AcpiFacts::read(boot.rsdp, &early);
-    let memory = options.mem.map_or_else(|| boot.memory.clone(), |limit| boot.memory.limited(limit));
+    let memory = options
+        .mem
+        .map_or_else(|| boot.memory.clone(), |limit| boot.memory.limited(limit));
     let modules = boot.modules.as_slice().iter().map(|module| module.range);
-    let taken: ArrayVec<_, 64> = [memory::image()].into_iter().chain(modules).chain(boot.reserved.clone()).collect();
+    let taken: ArrayVec<_, 64> = [memory::image()]
+        .into_iter()
+        .chain(modules)
+        .chain(boot.reserved.clone())
+        .collect();
     let plan = match Plan::choose(&memory, &taken, EARLY_MAP_END) {
         Ok(plan) => plan,
-        Err(error) => panic!("{error}"),
+        Err(error) => panic::fatal(format_args!("{error}")),
     };
     if features::use_smap(&options) {
         // SAFETY: the first page tables map everything writable, and only this CPU runs.
@@ -87,23 +112,32 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
     }
     // SAFETY: once, on the first page tables, with the plan for this memory.
     unsafe { memory::switch_to_own_tables(&memory, &plan) };
-    *STATE.lock() = Some(Box::new(BootState { boot, options, dom0_extra, acpi, memory, plan, taken }));
+    *STATE.lock() = Some(Box::new(BootState {
+        boot,
+        options,
+        dom0_extra,
+        acpi,
+        memory,
+        plan,
+        taken,
+        keyboard_flags,
+    }));
     bring_up::start_first_cpu()
 }
 
 fn stop_without_loader(error: BootInfoError) -> ! {
     serial::init(&options::ComPort::first());
-    panic!("{error}")
+    panic::fatal(format_args!("{error}"))
 }
 
 /// What a user sees first, whatever the log level.
 fn print_banner(boot: &BootInfo<'_>) {
-    use core::fmt::Write;
-    let mut out = serial::Writer;
     let version = env!("CARGO_PKG_VERSION");
-    let _ = writeln!(out, "(XEN) Xenolith {version}: a Xen 4.17 compatible hypervisor");
-    let _ = writeln!(out, "(XEN) Bootloader: {}", boot.loader);
-    let _ = writeln!(out, "(XEN) Command line: {}", boot.command_line);
+    early_log::print(format_args!(
+        "Xenolith {version}: a Xen 4.17 compatible hypervisor"
+    ));
+    early_log::print(format_args!("Bootloader: {}", boot.loader));
+    early_log::print(format_args!("Command line: {}", boot.command_line));
     log::info!("Physical memory map:");
     for region in boot.memory.regions() {
         let (start, last) = (region.range.start, region.range.end - 1);
@@ -111,9 +145,15 @@ fn print_banner(boot: &BootInfo<'_>) {
     }
     for (index, module) in boot.modules.as_slice().iter().enumerate() {
         let (start, len) = (module.range.start, module.range.len());
-        log::info!("Module {index}: {len} bytes at {start:#x}, arguments \"{}\"", module.command_line);
+        log::info!(
+            "Module {index}: {len} bytes at {start:#x}, arguments \"{}\"",
+            module.command_line
+        );
     }
     if boot.modules.dropped() > 0 {
-        log::warn!("{} modules more than can be kept were ignored", boot.modules.dropped());
+        log::warn!(
+            "{} modules more than can be kept were ignored",
+            boot.modules.dropped()
+        );
     }
 }

@@ -30,7 +30,9 @@ pub const CR4_BASE: Cr4Flags = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION
 pub fn cr2() -> u64 {
     let value;
     // SAFETY: reads a register.
-    unsafe { asm!("mov %cr2, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("mov %cr2, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+    };
     value
 }
 
@@ -38,7 +40,9 @@ pub fn cr2() -> u64 {
 pub fn cr0() -> u64 {
     let value;
     // SAFETY: reads a register.
-    unsafe { asm!("mov %cr0, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("mov %cr0, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+    };
     value
 }
 
@@ -46,7 +50,9 @@ pub fn cr0() -> u64 {
 pub fn cr4() -> u64 {
     let value;
     // SAFETY: reads a register.
-    unsafe { asm!("mov %cr4, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("mov %cr4, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+    };
     value
 }
 
@@ -74,6 +80,8 @@ pub unsafe fn set_cr4(value: u64) {
 pub fn cr3() -> u64 {
     let value;
     // SAFETY: reads a register.
-    unsafe { asm!("mov %cr3, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("mov %cr3, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+    };
     value
 }

@@ -7,13 +7,22 @@ use xen_core::machine::CpuidLeaf;
 /// Executes CPUID.
 pub fn leaf(leaf: u32, subleaf: u32) -> CpuidLeaf {
     let result = __cpuid_count(leaf, subleaf);
-    CpuidLeaf { a: result.eax, b: result.ebx, c: result.ecx, d: result.edx }
+    CpuidLeaf {
+        a: result.eax,
+        b: result.ebx,
+        c: result.ecx,
+        d: result.edx,
+    }
 }
 
 /// Executes CPUID if the leaf exists; zeroes otherwise.
 fn leaf_or_zero(number: u32, subleaf: u32) -> CpuidLeaf {
     let max = leaf(number & 0xffff_0000, 0).a;
-    if number > max { CpuidLeaf::default() } else { leaf(number, subleaf) }
+    if number > max {
+        CpuidLeaf::default()
+    } else {
+        leaf(number, subleaf)
+    }
 }
 
 fn bit(word: u32, bit: u32) -> bool {
@@ -38,11 +47,6 @@ pub fn has_tsc_deadline() -> bool {
 /// XSAVE.
 pub fn has_xsave() -> bool {
     bit(leaf_or_zero(1, 0).c, 26)
-}
-
-/// FSGSBASE instructions.
-pub fn has_fsgsbase() -> bool {
-    bit(leaf_or_zero(7, 0).b, 0)
 }
 
 /// Supervisor-mode execution prevention.
@@ -79,21 +83,30 @@ pub fn has_invariant_tsc() -> bool {
 pub fn initial_apic_id() -> u32 {
     let extended = leaf_or_zero(0xb, 0);
     // Leaf 0xb counts logical processors in EBX; zero means that it is not there.
-    if extended.b != 0 { extended.d } else { leaf(1, 0).b >> 24 }
+    if extended.b != 0 {
+        extended.d
+    } else {
+        leaf(1, 0).b >> 24
+    }
 }
 
 /// True on QEMU's emulated processor: CPUID 0x40000000 reads "TCGTCGTCGTCG".
 pub fn is_tcg() -> bool {
     let hypervisor_present = bit(leaf_or_zero(1, 0).c, 31);
     let signature = leaf(0x4000_0000, 0);
-    hypervisor_present && [signature.b, signature.c, signature.d] == [u32::from_le_bytes(*b"TCGT"), u32::from_le_bytes(*b"CGTC"), u32::from_le_bytes(*b"GTCG")]
+    hypervisor_present
+        && [signature.b, signature.c, signature.d]
+            == [
+                u32::from_le_bytes(*b"TCGT"),
+                u32::from_le_bytes(*b"CGTC"),
+                u32::from_le_bytes(*b"GTCG"),
+            ]
 }
 
-/// Frequency of the TSC in hertz as CPUID leaf 0x15 states it, if it does.
-pub fn tsc_hz() -> Option<u64> {
-    let facts = leaf_or_zero(0x15, 0);
-    if facts.a == 0 || facts.b == 0 || facts.c == 0 {
-        return None;
+/// Width of physical addresses in bits.
+pub fn physical_address_bits() -> u32 {
+    match leaf_or_zero(0x8000_0008, 0).a & 0xff {
+        0 => 36,
+        bits => bits,
     }
-    Some(u64::from(facts.c) * u64::from(facts.b) / u64::from(facts.a))
 }

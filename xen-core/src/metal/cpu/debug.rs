@@ -37,6 +37,8 @@ pub fn load(regs: &DebugRegs) {
 pub fn dr6() -> u64 {
     let value;
     // SAFETY: reads a register.
-    unsafe { asm!("mov %dr6, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("mov %dr6, {}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+    };
     value
 }

@@ -59,7 +59,11 @@ fn log_choice(options: &Options) {
     let cr4 = Cr4::read();
     let smep = cr4.contains(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION);
     let smap = cr4.contains(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION);
-    log::info!("Supervisor mode protection: SMEP {}, SMAP {}", on_off(smep), on_off(smap));
+    log::info!(
+        "Supervisor mode protection: SMEP {}, SMAP {}",
+        on_off(smep),
+        on_off(smap)
+    );
 }
 
 fn on_off(on: bool) -> &'static str {

@@ -48,7 +48,9 @@ struct Facts {
 static FACTS: Once<Facts> = Once::new();
 
 fn facts() -> &'static Facts {
-    let Some(facts) = FACTS.get() else { panic!("the FPU is used before it is set up") };
+    let Some(facts) = FACTS.get() else {
+        panic!("the FPU is used before it is set up")
+    };
     facts
 }
 
@@ -67,9 +69,12 @@ impl FpuBuffer {
     fn area(&mut self) -> &mut [u8] {
         let size = facts().size;
         let pointer = *self.0.get_or_insert_with(|| {
-            let Ok(layout) = Layout::from_size_align(size, ALIGNMENT) else { panic!("FPU area of {size} bytes") };
+            let Ok(layout) = Layout::from_size_align(size, ALIGNMENT) else {
+                panic!("FPU area of {size} bytes")
+            };
             // SAFETY: the size is not zero.
-            NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+            NonNull::new(unsafe { alloc_zeroed(layout) })
+                .unwrap_or_else(|| handle_alloc_error(layout))
         });
         // SAFETY: `size` bytes, allocated above, that only this value refers to.
         unsafe { core::slice::from_raw_parts_mut(pointer.as_ptr(), size) }
@@ -87,7 +92,10 @@ unsafe extern "C" {
 pub fn set_up(use_xsave: bool) {
     let facts = FACTS.call_once(|| {
         if !use_xsave || !cpuid::has_xsave() {
-            return Facts { xcr0: 0, size: LEGACY_SIZE };
+            return Facts {
+                xcr0: 0,
+                size: LEGACY_SIZE,
+            };
         }
         let leaf = cpuid::leaf(0xd, 0);
         let supported = u64::from(leaf.d) << 32 | u64::from(leaf.a);
@@ -98,7 +106,10 @@ pub fn set_up(use_xsave: bool) {
         }
         set_xcr0(xcr0);
         // EBX counts what XCR0 enables now.
-        Facts { xcr0, size: (cpuid::leaf(0xd, 0).b as usize).max(HEADER_END) }
+        Facts {
+            xcr0,
+            size: (cpuid::leaf(0xd, 0).b as usize).max(HEADER_END),
+        }
     });
     if facts.xcr0 != 0 {
         set_xcr0(facts.xcr0);
@@ -190,7 +201,11 @@ pub fn restore(buffer: &mut FpuBuffer, from: &[u8]) -> bool {
         // SAFETY: alignment and size as in `save`; #GP on reserved bits is recovered through the exception table. The
         // state loaded is the guest's: the hypervisor uses none of it.
         with_everything_enabled(|| unsafe {
-            if components == 0 { fpu_fxrstor(area.as_ptr()) } else { fpu_xrstor(area.as_ptr(), components) }
+            if components == 0 {
+                fpu_fxrstor(area.as_ptr())
+            } else {
+                fpu_xrstor(area.as_ptr(), components)
+            }
         }) == 0
     };
     if load(area) {
@@ -199,6 +214,9 @@ pub fn restore(buffer: &mut FpuBuffer, from: &[u8]) -> bool {
     area.fill(0);
     area[FCW..FCW + 2].copy_from_slice(&FCW_RESET.to_le_bytes());
     area[MXCSR..MXCSR + 4].copy_from_slice(&MXCSR_RESET.to_le_bytes());
-    assert!(load(area), "the processor refuses the FPU state after reset");
+    assert!(
+        load(area),
+        "the processor refuses the FPU state after reset"
+    );
     false
 }

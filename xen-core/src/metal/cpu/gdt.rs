@@ -32,7 +32,8 @@ pub const HYPERVISOR_DS: u16 = selector(2);
 const TSS: u16 = selector(8);
 const LDT: u16 = selector(10);
 
-const _: () = assert!(HYPERVISOR_CS == 0xe008 && HYPERVISOR_DS == 0xe010 && TSS == 0xe040 && LDT == 0xe050);
+const _: () =
+    assert!(HYPERVISOR_CS == 0xe008 && HYPERVISOR_DS == 0xe010 && TSS == 0xe040 && LDT == 0xe050);
 
 /// Flat segments: 4 GiB, page granular, present, accessed.
 mod flat {
@@ -95,7 +96,8 @@ pub fn create(cpu: &PerCpu) {
         tables.replace(window + RESERVED_BYTE, Some((own, Rights::ReadWrite)));
     });
     let tss_base = &raw const cpu.tss as u64;
-    let [tss_low, tss_high] = system_descriptor(tss_base, size_of_val(&cpu.tss) as u64 - 1, KIND_TSS);
+    let [tss_low, tss_high] =
+        system_descriptor(tss_base, size_of_val(&cpu.tss) as u64 - 1, KIND_TSS);
     let descriptors = [
         0,
         flat::RING0_CODE64,
@@ -123,7 +125,10 @@ pub fn create(cpu: &PerCpu) {
 /// `cpu` must be the executing CPU, its window must be built.
 pub unsafe fn load(cpu: &PerCpu) {
     let base = x86_64::VirtAddr::new(gdt_window(cpu.number));
-    let pointer = DescriptorTablePointer { limit: (GDT_PAGES * PAGE_SIZE - 1) as u16, base };
+    let pointer = DescriptorTablePointer {
+        limit: (GDT_PAGES * PAGE_SIZE - 1) as u16,
+        base,
+    };
     // SAFETY: the window holds valid descriptors at the selectors that are loaded.
     unsafe {
         x86_64::instructions::tables::lgdt(&pointer);
@@ -152,10 +157,15 @@ pub unsafe fn load(cpu: &PerCpu) {
 
 /// Maps a guest's frame, or zeroes, at one of the guest's pages of the GDT of the executing CPU.
 pub fn set_gdt_slot(cpu: u32, slot: usize, frame: Option<Mfn>) {
-    assert!((slot as u64) < RESERVED_PAGE, "GDT page {slot} is not a guest's");
+    assert!(
+        (slot as u64) < RESERVED_PAGE,
+        "GDT page {slot} is not a guest's"
+    );
     // Writable: the processor sets "accessed" bits. The frame has the type of descriptor tables, which the guest
     // cannot write.
-    let mapping = frame.map_or((zero_page(), Rights::ReadOnly), |mfn| (mfn.addr(), Rights::ReadWrite));
+    let mapping = frame.map_or((zero_page(), Rights::ReadOnly), |mfn| {
+        (mfn.addr(), Rights::ReadWrite)
+    });
     with_tables(|tables| tables.replace(gdt_window(cpu) + slot as u64 * PAGE_SIZE, Some(mapping)));
 }
 
@@ -187,11 +197,12 @@ pub fn load_ldt(cpu: u32, entries: u32) {
 
 /// Offset of `addr` in the GDT window of CPU number `cpu`.
 pub fn gdt_offset(cpu: u32, addr: u64) -> Option<u64> {
-    addr.checked_sub(gdt_window(cpu)).filter(|&offset| offset < GDT_PAGES * PAGE_SIZE)
+    addr.checked_sub(gdt_window(cpu))
+        .filter(|&offset| offset < GDT_PAGES * PAGE_SIZE)
 }
 
 /// Offset of `addr` in the LDT window of CPU number `cpu`.
 pub fn ldt_offset(cpu: u32, addr: u64) -> Option<u64> {
-    addr.checked_sub(ldt_window(cpu)).filter(|&offset| offset < 16 * PAGE_SIZE)
+    addr.checked_sub(ldt_window(cpu))
+        .filter(|&offset| offset < 16 * PAGE_SIZE)
 }
-

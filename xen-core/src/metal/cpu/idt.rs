@@ -42,7 +42,11 @@ fn stack_of(vector: usize) -> Option<Stack> {
 fn gate(vector: usize) -> [u64; 2] {
     let target = entry::handler_address(vector as u8);
     let ist = stack_of(vector).map_or(0, |stack| ist_index(stack) as u64 + 1);
-    let dpl = if matches!(vector, 3 | 4 | 0x80) { 3u64 } else { 0 };
+    let dpl = if matches!(vector, 3 | 4 | 0x80) {
+        3u64
+    } else {
+        0
+    };
     let low = target & 0xffff
         | u64::from(HYPERVISOR_CS) << 16
         | ist << 32
@@ -60,7 +64,10 @@ fn gate(vector: usize) -> [u64; 2] {
 pub unsafe fn load() {
     let table = TABLE.call_once(|| core::array::from_fn(gate));
     let base = x86_64::VirtAddr::from_ptr(table);
-    let pointer = DescriptorTablePointer { limit: (size_of_val(table) - 1) as u16, base };
+    let pointer = DescriptorTablePointer {
+        limit: (size_of_val(table) - 1) as u16,
+        base,
+    };
     // SAFETY: the table is static, its gates lead to the entry code, whose stacks the caller vouches for.
     unsafe { x86_64::instructions::tables::lidt(&pointer) };
 }

@@ -48,12 +48,19 @@ impl PerCpu {
     /// Data and stacks of the next CPU, the one with this APIC id.
     pub fn create(apic_id: u32) -> &'static Self {
         let mut all = ALL.write();
-        let Ok(number) = u32::try_from(all.len()) else { panic!("too many processors") };
+        let Ok(number) = u32::try_from(all.len()) else {
+            panic!("too many processors")
+        };
         let mut tss = TaskStateSegment::new();
         let top = |stack| x86_64::VirtAddr::new(stacks::top(number, stack));
         let frame_end = core::mem::offset_of!(stacks::CpuTop, regs.ss) as u64 + 8;
         tss.privilege_stack_table[0] = top(Stack::Main) + frame_end;
-        for stack in [Stack::Nmi, Stack::DoubleFault, Stack::MachineCheck, Stack::Debug] {
+        for stack in [
+            Stack::Nmi,
+            Stack::DoubleFault,
+            Stack::MachineCheck,
+            Stack::Debug,
+        ] {
             tss.interrupt_stack_table[super::idt::ist_index(stack)] = top(stack);
         }
         let cpu = Box::leak(Box::new(Self {
@@ -101,7 +108,11 @@ impl PerCpu {
 
     /// True if a vector or a non-maskable interrupt waits.
     pub fn has_pending(&self) -> bool {
-        self.nmi.load(Ordering::Relaxed) || self.pending.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+        self.nmi.load(Ordering::Relaxed)
+            || self
+                .pending
+                .iter()
+                .any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Notes a non-maskable interrupt.
@@ -132,5 +143,9 @@ pub fn set_ready() {
 
 /// The CPU's number, also in early boot, when it is the first.
 pub fn current_number() -> u32 {
-    if READY.load(Ordering::Relaxed) { stacks::this_cpu().number } else { 0 }
+    if READY.load(Ordering::Relaxed) {
+        stacks::this_cpu().number
+    } else {
+        0
+    }
 }

@@ -22,10 +22,18 @@ pub fn selector(reg: SelectorReg) -> u16 {
     // SAFETY: reads a register.
     unsafe {
         match reg {
-            SelectorReg::Ds => asm!("mov %ds, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)),
-            SelectorReg::Es => asm!("mov %es, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)),
-            SelectorReg::Fs => asm!("mov %fs, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)),
-            SelectorReg::Gs => asm!("mov %gs, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags)),
+            SelectorReg::Ds => {
+                asm!("mov %ds, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+            }
+            SelectorReg::Es => {
+                asm!("mov %es, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+            }
+            SelectorReg::Fs => {
+                asm!("mov %fs, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+            }
+            SelectorReg::Gs => {
+                asm!("mov %gs, {:x}", out(reg) value, options(att_syntax, nomem, nostack, preserves_flags))
+            }
         }
     }
     value
@@ -57,7 +65,12 @@ pub fn load_inactive_gs(selector: u16) -> bool {
 /// Exchanges the two GS bases.
 pub fn swap_gs() {
     // SAFETY: the hypervisor does not use GS.
-    unsafe { asm!("swapgs", options(att_syntax, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!(
+            "swapgs",
+            options(att_syntax, nomem, nostack, preserves_flags)
+        )
+    };
 }
 
 fn base_register(which: SegmentBase) -> u32 {

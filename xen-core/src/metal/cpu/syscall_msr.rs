@@ -43,7 +43,9 @@ fn stub(at: u64, park_rax: u64, stack: u64, target: u64) -> [u8; 28] {
     code[15..23].copy_from_slice(&stack.to_le_bytes());
     code[23] = 0xe9;
     let distance = target.wrapping_sub(at + code.len() as u64) as i64;
-    let Ok(distance) = i32::try_from(distance) else { panic!("system-call stubs are too far from the text") };
+    let Ok(distance) = i32::try_from(distance) else {
+        panic!("system-call stubs are too far from the text")
+    };
     code[24..].copy_from_slice(&distance.to_le_bytes());
     code
 }
@@ -58,7 +60,10 @@ pub unsafe fn set_up(cpu: &PerCpu) {
     let park_rax = regs + offset_of!(CpuUserRegs, rax) as u64;
     let page = STUBS_BASE + u64::from(cpu.number) * PAGE_SIZE;
     let frame = with_tables(|tables| tables.allocate());
-    for (index, target) in [entry::syscall64_address(), entry::syscall32_address()].into_iter().enumerate() {
+    for (index, target) in [entry::syscall64_address(), entry::syscall32_address()]
+        .into_iter()
+        .enumerate()
+    {
         let offset = index as u64 * STUB_SPACING;
         let code = stub(page + offset, park_rax, frame_end, target);
         let place = (DIRECT_MAP_BASE + frame + offset) as *mut u8;

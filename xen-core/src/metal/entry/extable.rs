@@ -16,15 +16,22 @@ unsafe extern "C" {
 }
 
 fn entries() -> &'static [Entry] {
-    let (start, end) = (&raw const __extable_start as usize, &raw const __extable_end as usize);
+    let (start, end) = (
+        &raw const __extable_start as usize,
+        &raw const __extable_end as usize,
+    );
     // SAFETY: the linker script puts the assembled pairs between the two symbols.
-    unsafe { core::slice::from_raw_parts(start as *const Entry, (end - start) / size_of::<Entry>()) }
+    unsafe {
+        core::slice::from_raw_parts(start as *const Entry, (end - start) / size_of::<Entry>())
+    }
 }
 
 /// If the interrupted instruction has an entry, makes the frame go on at its fix-up: RDX tells vector and error code,
 /// R8 holds what RDX held. False if it has none.
 pub fn recover(frame: &mut HypervisorFrame) -> bool {
-    let Some(entry) = entries().iter().find(|entry| entry.faulting == frame.rip) else { return false };
+    let Some(entry) = entries().iter().find(|entry| entry.faulting == frame.rip) else {
+        return false;
+    };
     frame.rip = entry.fixup;
     frame.r8 = frame.rdx;
     frame.rdx = u64::from(frame.entry_vector) << 32 | u64::from(frame.error_code);

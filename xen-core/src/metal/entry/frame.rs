@@ -3,7 +3,6 @@
 /// The saved registers.
 #[repr(C)]
 #[derive(Debug)]
-#[expect(missing_docs, reason = "registers under their own names")]
 pub struct HypervisorFrame {
     pub r15: u64,
     pub r14: u64,

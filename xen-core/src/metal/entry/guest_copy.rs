@@ -23,7 +23,8 @@ const PF_PRESENT: u64 = 1;
 
 /// True if no byte of the range belongs to the hypervisor, and the range does not wrap.
 fn is_guest_range(addr: u64, len: u64) -> bool {
-    addr.checked_add(len).is_some_and(|end| end <= HYPERVISOR_START || addr >= HYPERVISOR_END)
+    addr.checked_add(len)
+        .is_some_and(|end| end <= HYPERVISOR_START || addr >= HYPERVISOR_END)
 }
 
 fn outcome(copied: &Copied, addr: u64, len: u64, write: bool) -> Result<(), GuestFault> {
@@ -32,15 +33,27 @@ fn outcome(copied: &Copied, addr: u64, len: u64, write: bool) -> Result<(), Gues
     }
     let vector = (copied.fault >> 32) as u8;
     // #GP on a non-canonical address has no CR2: the first byte that was not copied is the one.
-    let place = if vector == vector::PF { control::cr2() } else { addr + (len - copied.left) };
-    Err(GuestFault { addr: place, write, present: vector == vector::PF && copied.fault & PF_PRESENT != 0 })
+    let place = if vector == vector::PF {
+        control::cr2()
+    } else {
+        addr + (len - copied.left)
+    };
+    Err(GuestFault {
+        addr: place,
+        write,
+        present: vector == vector::PF && copied.fault & PF_PRESENT != 0,
+    })
 }
 
 /// Fills `buf` from the guest address `addr`.
 pub fn from_guest(addr: u64, buf: &mut [u8]) -> Result<(), GuestFault> {
     let len = buf.len() as u64;
     if !is_guest_range(addr, len) {
-        return Err(GuestFault { addr, write: false, present: false });
+        return Err(GuestFault {
+            addr,
+            write: false,
+            present: false,
+        });
     }
     // SAFETY: the destination is exclusively ours; the source is none of the hypervisor's memory, so whatever is there
     // is guest memory or faults, and faults are recovered.
@@ -52,7 +65,11 @@ pub fn from_guest(addr: u64, buf: &mut [u8]) -> Result<(), GuestFault> {
 pub fn to_guest(addr: u64, buf: &[u8]) -> Result<(), GuestFault> {
     let len = buf.len() as u64;
     if !is_guest_range(addr, len) {
-        return Err(GuestFault { addr, write: true, present: false });
+        return Err(GuestFault {
+            addr,
+            write: true,
+            present: false,
+        });
     }
     // SAFETY: the destination is none of the hypervisor's memory, so no Rust object is written; faults are recovered.
     let copied = unsafe { guest_copy(addr, buf.as_ptr() as u64, len) };

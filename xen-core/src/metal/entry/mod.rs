@@ -205,4 +205,7 @@ unsafe extern "C" fn double_fault(frame: &mut HypervisorFrame) -> ! {
     panic::trap_in_hypervisor(frame)
 }
 
-const _: () = assert!(SPURIOUS_VECTOR.0 & 0xf == 0xf, "older local APICs fix the low four bits of the spurious vector");
+const _: () = assert!(
+    SPURIOUS_VECTOR.0 & 0xf == 0xf,
+    "older local APICs fix the low four bits of the spurious vector"
+);

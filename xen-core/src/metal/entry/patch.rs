@@ -18,8 +18,16 @@ unsafe extern "C" {
 /// The text must still be mapped writable, and no other CPU may run.
 pub unsafe fn enable_smap_instructions() {
     let lists = [
-        (&raw const __clac_sites_start, &raw const __clac_sites_end, CLAC),
-        (&raw const __stac_sites_start, &raw const __stac_sites_end, STAC),
+        (
+            &raw const __clac_sites_start,
+            &raw const __clac_sites_end,
+            CLAC,
+        ),
+        (
+            &raw const __stac_sites_start,
+            &raw const __stac_sites_end,
+            STAC,
+        ),
     ];
     for (start, end, instruction) in lists {
         let count = (end as usize - start as usize) / size_of::<u64>();

@@ -18,7 +18,10 @@ pub fn disable() {
         // SAFETY: the controllers have no effect on memory.
         unsafe { Port::new(port).write(value) };
     };
-    for (base, first, wiring) in [(PRIMARY, FIRST_VECTOR, 1 << CASCADE), (SECONDARY, FIRST_VECTOR + 8, CASCADE)] {
+    for (base, first, wiring) in [
+        (PRIMARY, FIRST_VECTOR, 1 << CASCADE),
+        (SECONDARY, FIRST_VECTOR + 8, CASCADE),
+    ] {
         write(base, INIT_WITH_WORD4);
         write(base + 1, first);
         write(base + 1, wiring);

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use spin::{Mutex, Once};
 use xen_core::acpi::madt::Madt;
+use xen_core::irq::IoApicRange;
 use xen_core::machine::{Polarity, Trigger};
 use xen_core::num::{Gsi, Vector};
 
@@ -64,8 +65,16 @@ pub fn set_up(madt: &Madt) {
                 registers.write(REGISTER_ENTRIES + 2 * input + 1, 0);
             }
             let (first, last) = (entry.gsi_base, entry.gsi_base + inputs - 1);
-            log::info!("IO-APIC {} at {address:#x}, inputs {first} to {last}", entry.id);
-            all.push(IoApic { address, gsi_base: entry.gsi_base, inputs, registers: Mutex::new(registers) });
+            log::info!(
+                "IO-APIC {} at {address:#x}, inputs {first} to {last}",
+                entry.id
+            );
+            all.push(IoApic {
+                address,
+                gsi_base: entry.gsi_base,
+                inputs,
+                registers: Mutex::new(registers),
+            });
         }
         all
     });
@@ -83,14 +92,30 @@ fn find(gsi: Gsi) -> Option<(&'static IoApic, u32)> {
     })
 }
 
+/// Addresses and inputs of all.
+pub fn ranges() -> Vec<IoApicRange> {
+    let range = |apic: &IoApic| IoApicRange {
+        base: apic.address,
+        first_gsi: Gsi(apic.gsi_base),
+        inputs: apic.inputs,
+    };
+    all().iter().map(range).collect()
+}
+
 /// One past the highest input of any.
 pub fn gsi_end() -> u32 {
-    all().iter().map(|apic| apic.gsi_base + apic.inputs).max().unwrap_or(0)
+    all()
+        .iter()
+        .map(|apic| apic.gsi_base + apic.inputs)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Programs an input, masked. False if there is no such input.
 pub fn route(gsi: Gsi, vector: Vector, apic_id: u32, trigger: Trigger, polarity: Polarity) -> bool {
-    let Some((apic, input)) = find(gsi) else { return false };
+    let Some((apic, input)) = find(gsi) else {
+        return false;
+    };
     let mut low = u32::from(vector.0) | ENTRY_MASKED;
     if trigger == Trigger::Level {
         low |= ENTRY_LEVEL;
@@ -108,10 +133,16 @@ pub fn route(gsi: Gsi, vector: Vector, apic_id: u32, trigger: Trigger, polarity:
 
 /// Masks or unmasks an input; one that does not exist is ignored.
 pub fn mask(gsi: Gsi, masked: bool) {
-    let Some((apic, input)) = find(gsi) else { return };
+    let Some((apic, input)) = find(gsi) else {
+        return;
+    };
     let mut registers = apic.registers.lock();
     let low = registers.read(REGISTER_ENTRIES + 2 * input);
-    let new = if masked { low | ENTRY_MASKED } else { low & !ENTRY_MASKED };
+    let new = if masked {
+        low | ENTRY_MASKED
+    } else {
+        low & !ENTRY_MASKED
+    };
     if new != low {
         registers.write(REGISTER_ENTRIES + 2 * input, new);
     }

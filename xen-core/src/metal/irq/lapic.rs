@@ -76,7 +76,9 @@ static ERRORS: AtomicU32 = AtomicU32::new(0);
 fn read(register: u32) -> u32 {
     match ACCESS.get() {
         // SAFETY: the register page is mapped for ever; registers are 32 bits wide and aligned to 16.
-        Some(Access::Memory(base)) => unsafe { ((base + u64::from(register)) as *const u32).read_volatile() },
+        Some(Access::Memory(base)) => unsafe {
+            ((base + u64::from(register)) as *const u32).read_volatile()
+        },
         // SAFETY: x2APIC mode is on, and the registers used exist in it.
         Some(Access::X2) => unsafe { msr::read(msr::X2APIC_FIRST + register / 16) as u32 },
         None => 0,
@@ -86,9 +88,13 @@ fn read(register: u32) -> u32 {
 fn write(register: u32, value: u32) {
     match ACCESS.get() {
         // SAFETY: as in `read`; the values written have no effect on memory other than interrupts.
-        Some(Access::Memory(base)) => unsafe { ((base + u64::from(register)) as *mut u32).write_volatile(value) },
+        Some(Access::Memory(base)) => unsafe {
+            ((base + u64::from(register)) as *mut u32).write_volatile(value)
+        },
         // SAFETY: as in `read`.
-        Some(Access::X2) => unsafe { msr::write(msr::X2APIC_FIRST + register / 16, u64::from(value)) },
+        Some(Access::X2) => unsafe {
+            msr::write(msr::X2APIC_FIRST + register / 16, u64::from(value))
+        },
         None => {}
     }
 }
@@ -132,7 +138,10 @@ pub fn set_up(allow_x2apic: bool) {
     // The 8259 pair is not used; the board's NMI button and errors come in by LINT1.
     write(register::LVT_LINT0, LVT_MASKED);
     write(register::LVT_LINT1, LVT_NMI);
-    write(register::SPURIOUS, SPURIOUS_ENABLE | u32::from(SPURIOUS_VECTOR.0));
+    write(
+        register::SPURIOUS,
+        SPURIOUS_ENABLE | u32::from(SPURIOUS_VECTOR.0),
+    );
     write(register::ERROR_STATUS, 0);
     write(register::LVT_ERROR, u32::from(ERROR_VECTOR));
     // What the firmware left in service would hold back everything of lower priority.
@@ -171,7 +180,10 @@ fn send(apic_id: u32, command: u32) {
     if is_x2apic() {
         // SAFETY: the command register exists in x2APIC mode.
         unsafe {
-            msr::write(msr::X2APIC_FIRST + register::COMMAND_LOW / 16, u64::from(apic_id) << 32 | u64::from(command));
+            msr::write(
+                msr::X2APIC_FIRST + register::COMMAND_LOW / 16,
+                u64::from(apic_id) << 32 | u64::from(command),
+            );
         }
         return;
     }
@@ -235,7 +247,10 @@ pub fn arm_timer(tsc: u64, remaining_ns: u64) {
         Some(TimerMode::OneShot { khz }) => {
             // A deadline further away than the counter reaches fires early: whoever asked looks at the time again.
             let ticks = u128::from(remaining_ns) * u128::from(*khz) / 1_000_000 + 1;
-            write(register::TIMER_INITIAL, u32::try_from(ticks).unwrap_or(u32::MAX));
+            write(
+                register::TIMER_INITIAL,
+                u32::try_from(ticks).unwrap_or(u32::MAX),
+            );
         }
         None => {}
     }

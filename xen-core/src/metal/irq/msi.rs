@@ -6,5 +6,8 @@ const ADDRESS: u64 = 0xfee0_0000;
 
 /// The message that delivers `vector`, edge-triggered, to the CPU with this APIC id.
 pub fn message(vector: u8, apic_id: u32) -> MsiMessage {
-    MsiMessage { address: ADDRESS | u64::from(apic_id & 0xff) << 12, data: u32::from(vector) }
+    MsiMessage {
+        address: ADDRESS | u64::from(apic_id & 0xff) << 12,
+        data: u32::from(vector),
+    }
 }

@@ -52,7 +52,11 @@ impl Rights {
                 }
             }
             | Flags::ACCESSED
-            | if matches!(self, Self::ReadWrite | Self::Device) { Flags::DIRTY } else { Flags::empty() }
+            | if matches!(self, Self::ReadWrite | Self::Device) {
+                Flags::DIRTY
+            } else {
+                Flags::empty()
+            }
     }
 }
 
@@ -81,11 +85,16 @@ impl Tables {
     /// # Safety
     /// The pool must be free memory that the direct map covers for ever, used by nothing else.
     pub unsafe fn new(pool: PhysRange) -> Self {
-        let mut tables = Self { root: 0, pool: pool.pages_within(), large_1g: cpuid::has_1g_pages() };
+        let mut tables = Self {
+            root: 0,
+            pool: pool.pages_within(),
+            large_1g: cpuid::has_1g_pages(),
+        };
         tables.root = tables.allocate();
         for slot in FIRST_SLOT..END_SLOT {
             let l3 = tables.allocate();
-            let flags = table_flags(M2P_GUEST_BASE + ((slot - FIRST_SLOT) as u64) * (1 << L4_SHIFT));
+            let flags =
+                table_flags(M2P_GUEST_BASE + ((slot - FIRST_SLOT) as u64) * (1 << L4_SHIFT));
             table(tables.root)[slot].store(l3 | flags.bits(), Ordering::Relaxed);
         }
         tables
@@ -94,7 +103,10 @@ impl Tables {
     /// A zeroed frame of the pool.
     pub fn allocate(&mut self) -> u64 {
         let frame = self.pool.start;
-        assert!(frame < self.pool.end, "the hypervisor's page-table pool is used up");
+        assert!(
+            frame < self.pool.end,
+            "the hypervisor's page-table pool is used up"
+        );
         self.pool.start += PAGE_SIZE;
         for entry in table(frame) {
             entry.store(0, Ordering::Relaxed);
@@ -114,7 +126,11 @@ impl Tables {
                 () if fits(PAGE_2M) => (PAGE_2M, 21),
                 () => (PAGE_SIZE, 12),
             };
-            let large = if shift > 12 { Flags::HUGE_PAGE } else { Flags::empty() };
+            let large = if shift > 12 {
+                Flags::HUGE_PAGE
+            } else {
+                Flags::empty()
+            };
             let entry = self.entry(va, shift);
             assert_eq!(entry.load(Ordering::Relaxed), 0, "two mappings at {va:#x}");
             entry.store(pa | (rights.flags() | large).bits(), Ordering::Relaxed);
@@ -144,7 +160,10 @@ impl Tables {
                 value = self.allocate() | table_flags(va).bits();
                 entry.store(value, Ordering::Relaxed);
             }
-            assert!(value & Flags::HUGE_PAGE.bits() == 0, "{va:#x} lies in a large page");
+            assert!(
+                value & Flags::HUGE_PAGE.bits() == 0,
+                "{va:#x} lies in a large page"
+            );
             at = value & ADDRESS;
             level_shift -= 9;
         }
@@ -154,7 +173,11 @@ impl Tables {
 /// Flags of entries that point to tables. Only the guests' view of the M2P is open to ring 3.
 fn table_flags(va: u64) -> Flags {
     let flags = Flags::PRESENT | Flags::WRITABLE | Flags::ACCESSED;
-    if va >> L4_SHIFT == M2P_GUEST_BASE >> L4_SHIFT { flags | Flags::USER_ACCESSIBLE } else { flags }
+    if va >> L4_SHIFT == M2P_GUEST_BASE >> L4_SHIFT {
+        flags | Flags::USER_ACCESSIBLE
+    } else {
+        flags
+    }
 }
 
 /// Loads `tables` and keeps them as the hypervisor's own.
@@ -174,7 +197,9 @@ pub unsafe fn adopt(tables: Tables) {
 /// `root` must be an L4 table with the hypervisor's slots.
 pub unsafe fn load_root(root: u64) {
     // SAFETY: the hypervisor's slots stay as they are; the caller vouches for the table.
-    unsafe { core::arch::asm!("mov {}, %cr3", in(reg) root, options(att_syntax, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mov {}, %cr3", in(reg) root, options(att_syntax, nostack, preserves_flags))
+    };
 }
 
 /// Address of the hypervisor's own L4 table.
@@ -191,6 +216,8 @@ pub fn hypervisor_slots() -> [u64; END_SLOT - FIRST_SLOT] {
 /// Changes the hypervisor's own tables.
 pub fn with_tables<R>(change: impl FnOnce(&mut Tables) -> R) -> R {
     let mut guard = TABLES.lock();
-    let Some(tables) = guard.as_mut() else { panic!("page tables are used before they exist") };
+    let Some(tables) = guard.as_mut() else {
+        panic!("page tables are used before they exist")
+    };
     change(tables)
 }

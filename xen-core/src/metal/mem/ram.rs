@@ -29,7 +29,10 @@ impl Ram {
     /// The machine-to-physical table must be mapped writable at its place, with `frames` entries.
     pub unsafe fn new(frames: u64) -> Self {
         let words = frames.div_ceil(64) as usize;
-        Self { end: frames, allocatable: vec![0u64; words].into_iter().map(AtomicU64::new).collect() }
+        Self {
+            end: frames,
+            allocatable: vec![0u64; words].into_iter().map(AtomicU64::new).collect(),
+        }
     }
 
     /// Makes the frames of `range` allocatable.
@@ -51,8 +54,14 @@ impl Ram {
 
     /// The words of an allocatable frame.
     pub fn words(&self, mfn: Mfn) -> &FrameWords {
-        let word = self.allocatable.get((mfn.0 / 64) as usize).map_or(0, |word| word.load(Ordering::Relaxed));
-        assert!(word & 1 << (mfn.0 % 64) != 0, "frame {mfn} is not guests' memory");
+        let word = self
+            .allocatable
+            .get((mfn.0 / 64) as usize)
+            .map_or(0, |word| word.load(Ordering::Relaxed));
+        assert!(
+            word & 1 << (mfn.0 % 64) != 0,
+            "frame {mfn} is not guests' memory"
+        );
         // SAFETY: the frame was given (see `give`), so it is mapped and seen through references to atomics only.
         unsafe { &*((DIRECT_MAP_BASE + mfn.addr()) as *const FrameWords) }
     }

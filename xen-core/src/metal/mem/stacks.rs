@@ -32,7 +32,13 @@ pub enum Stack {
 
 impl Stack {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Main, Self::Nmi, Self::DoubleFault, Self::MachineCheck, Self::Debug];
+    pub const ALL: [Self; 5] = [
+        Self::Main,
+        Self::Nmi,
+        Self::DoubleFault,
+        Self::MachineCheck,
+        Self::Debug,
+    ];
 }
 
 /// What lies at the top of every stack.
@@ -84,7 +90,9 @@ pub fn create(number: u32, cpu: *const PerCpu) {
 pub fn this_cpu() -> &'static PerCpu {
     let rsp: u64;
     // SAFETY: reads a register.
-    unsafe { core::arch::asm!("mov %rsp, {}", out(reg) rsp, options(att_syntax, nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mov %rsp, {}", out(reg) rsp, options(att_syntax, nomem, nostack, preserves_flags))
+    };
     let top = (rsp | (STACK_SIZE - 1)) + 1 - size_of::<CpuTop>() as u64;
     // SAFETY: all stacks are aligned to their size and have a filled CpuTop at the end; per-CPU data lives for ever.
     unsafe { &*(*(top as *const CpuTop)).cpu }

@@ -22,7 +22,10 @@ pub fn map_device(pa: u64, len: u64) -> u64 {
     // A page in between stays unmapped: running over the end of one device's registers does not hit the next's.
     let alignment = if size >= LARGE { LARGE } else { PAGE_SIZE };
     let reserved = size + PAGE_SIZE + alignment;
-    let va = NEXT.fetch_add(reserved, Ordering::Relaxed).next_multiple_of(alignment) + (pa - offset) % alignment;
+    let va = NEXT
+        .fetch_add(reserved, Ordering::Relaxed)
+        .next_multiple_of(alignment)
+        + (pa - offset) % alignment;
     assert!(va + size <= VMAP_END, "no room to map device registers");
     with_tables(|tables| tables.map(va, pa - offset, size, Rights::Device));
     va + offset

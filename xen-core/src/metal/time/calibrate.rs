@@ -27,7 +27,12 @@ impl Reference {
     /// The reference asked for, or the best there is.
     fn choose(acpi: &AcpiFacts, wanted: Option<ClockSource>) -> Self {
         let hpet = || acpi.hpet.as_ref().and_then(Hpet::start).map(Self::Hpet);
-        let pm_timer = || acpi.fadt.as_ref().and_then(PmTimer::start).map(Self::PmTimer);
+        let pm_timer = || {
+            acpi.fadt
+                .as_ref()
+                .and_then(PmTimer::start)
+                .map(Self::PmTimer)
+        };
         let pit = || Some(Self::Pit(Pit::start()));
         let chosen = match wanted {
             Some(ClockSource::Hpet) => hpet(),
@@ -35,7 +40,10 @@ impl Reference {
             Some(ClockSource::Pit) => pit(),
             Some(ClockSource::Tsc) | None => None,
         };
-        chosen.or_else(hpet).or_else(pm_timer).unwrap_or_else(|| Self::Pit(Pit::start()))
+        chosen
+            .or_else(hpet)
+            .or_else(pm_timer)
+            .unwrap_or_else(|| Self::Pit(Pit::start()))
     }
 
     fn name(&self) -> &'static str {
@@ -101,8 +109,13 @@ fn measure(reference: &mut Reference) -> Rates {
         }
         let tsc_ticks = tsc::read().wrapping_sub(tsc_first);
         let apic_ticks = u64::from(apic_first.wrapping_sub(lapic::timer_count()));
-        let rate = |count: u64| (u128::from(count) * u128::from(reference.hz()) / u128::from(ticks)) as u64;
-        return Rates { tsc_hz: rate(tsc_ticks), apic_hz: rate(apic_ticks) };
+        let rate = |count: u64| {
+            (u128::from(count) * u128::from(reference.hz()) / u128::from(ticks)) as u64
+        };
+        return Rates {
+            tsc_hz: rate(tsc_ticks),
+            apic_hz: rate(apic_ticks),
+        };
     }
     panic!("the {} does not count", reference.name());
 }
@@ -116,8 +129,15 @@ pub fn measure_rates(acpi: &AcpiFacts, wanted: Option<ClockSource>) -> Rates {
     let tsc_hz = all[MEASUREMENTS / 2].tsc_hz;
     all.sort_unstable_by_key(|rates| rates.apic_hz);
     let apic_hz = all[MEASUREMENTS / 2].apic_hz;
-    assert!(tsc_hz >= 1_000_000 && apic_hz >= 1_000, "no usable timer: TSC {tsc_hz} Hz, APIC {apic_hz} Hz");
+    assert!(
+        tsc_hz >= 1_000_000 && apic_hz >= 1_000,
+        "no usable timer: TSC {tsc_hz} Hz, APIC {apic_hz} Hz"
+    );
     let (mhz, khz) = (tsc_hz / 1_000_000, tsc_hz / 1000 % 1000);
-    log::info!("Processor counts {mhz}.{khz:03} MHz, measured by {}; APIC timer {} kHz", reference.name(), apic_hz / 1000);
+    log::info!(
+        "Processor counts {mhz}.{khz:03} MHz, measured by {}; APIC timer {} kHz",
+        reference.name(),
+        apic_hz / 1000
+    );
     Rates { tsc_hz, apic_hz }
 }

@@ -18,7 +18,9 @@ struct Clock {
 static CLOCK: Once<Clock> = Once::new();
 
 fn clock() -> &'static Clock {
-    let Some(clock) = CLOCK.get() else { panic!("time is read before there is a clock") };
+    let Some(clock) = CLOCK.get() else {
+        panic!("time is read before there is a clock")
+    };
     clock
 }
 
@@ -37,29 +39,43 @@ fn scale_for(hz: u64) -> TscScale {
         rate <<= 1;
         shift += 1;
     }
-    TscScale { mul: u32::try_from((ns << 32) / rate).unwrap_or(u32::MAX), shift }
+    TscScale {
+        mul: u32::try_from((ns << 32) / rate).unwrap_or(u32::MAX),
+        shift,
+    }
 }
 
 impl Clock {
     fn ns_at(&self, tsc: u64) -> u64 {
         let ticks = u128::from(tsc.saturating_sub(self.start));
-        let shifted = if self.scale.shift >= 0 { ticks << self.scale.shift } else { ticks >> -self.scale.shift };
+        let shifted = if self.scale.shift >= 0 {
+            ticks << self.scale.shift
+        } else {
+            ticks >> -self.scale.shift
+        };
         (shifted * u128::from(self.scale.mul) >> 32) as u64
     }
 
     fn tsc_at(&self, ns: u64) -> u64 {
         let ticks = u128::from(ns) * u128::from(self.hz) / u128::from(NS_PER_S);
-        self.start.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
+        self.start
+            .saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 }
 
 /// Starts the clock at 0, and the deadline timer's mode on the executing CPU.
 pub fn start(rates: Rates) {
-    CLOCK.call_once(|| Clock { start: tsc::read(), hz: rates.tsc_hz, scale: scale_for(rates.tsc_hz) });
+    CLOCK.call_once(|| Clock {
+        start: tsc::read(),
+        hz: rates.tsc_hz,
+        scale: scale_for(rates.tsc_hz),
+    });
     let mode = if cpuid::has_tsc_deadline() {
         TimerMode::TscDeadline
     } else {
-        TimerMode::OneShot { khz: (rates.apic_hz / 1000).max(1) }
+        TimerMode::OneShot {
+            khz: (rates.apic_hz / 1000).max(1),
+        }
     };
     lapic::set_timer_mode(mode);
 }
@@ -94,7 +110,9 @@ pub fn scale() -> TscScale {
 /// once.
 pub fn set_deadline(deadline_ns: Option<u64>) {
     match deadline_ns {
-        Some(deadline) => lapic::arm_timer(clock().tsc_at(deadline), deadline.saturating_sub(now_ns())),
+        Some(deadline) => {
+            lapic::arm_timer(clock().tsc_at(deadline), deadline.saturating_sub(now_ns()))
+        }
         None => lapic::disarm_timer(),
     }
 }

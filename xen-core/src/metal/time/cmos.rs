@@ -42,7 +42,10 @@ pub fn read() -> WallTime {
         // Twice the same: no update fell in between.
         let first = registers();
         if first == registers() {
-            return WallTime { secs: first.unix_seconds().unwrap_or(0), nanos: 0 };
+            return WallTime {
+                secs: first.unix_seconds().unwrap_or(0),
+                nanos: 0,
+            };
         }
     }
     WallTime::default()

@@ -20,7 +20,9 @@ pub const MASK: u32 = 0x00ff_ffff;
 impl PmTimer {
     /// The timer that ACPI names, if it is a port and counts.
     pub fn start(fadt: &Fadt) -> Option<Self> {
-        let timer = Self { port: fadt.pm_timer?.port()? };
+        let timer = Self {
+            port: fadt.pm_timer?.port()?,
+        };
         let first = timer.count();
         (0..TRIES).any(|_| timer.count() != first).then_some(timer)
     }
