@@ -75,7 +75,7 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
     let mem = books(state);
     mem.mark_device_memory(&e820);
     Hypervisor {
-        policies: CpuPolicies::new(&machine),
+        policies: CpuPolicies::detect(&machine),
         mem,
         domains: DomainTable::new(),
         sched: Scheduler::new(),
