@@ -11,7 +11,7 @@ use super::paging::{PAGE_SIZE, Rights, with_tables};
 use crate::metal::cpu::percpu::PerCpu;
 
 /// Bytes of a stack.
-pub const STACK_SIZE: u64 = 32 << 10;
+pub const STACK_SIZE: u64 = 64 << 10;
 /// From one stack to the next: the stack and its guard.
 const STACK_STRIDE: u64 = 2 * STACK_SIZE;
 
