@@ -2,7 +2,8 @@
 //!
 //! A zone holds the blocks whose highest MFN has a given number of bits. A request below an address limit looks into
 //! the zones of fewer bits only, so one that cannot be satisfied fails at once (dom0 tries every width from 18 bits
-//! upward at boot), and one without limit takes from the top and leaves low memory alone.
+//! upward at boot), and one without limit takes from the top and leaves low memory alone. Blocks never grow across
+//! zones.
 
 use super::frame_table::FrameList;
 use super::{CountWord, FrameState, FrameTable};
@@ -50,6 +51,9 @@ impl Buddy {
         self.free += 1 << order;
         while order < MAX_ORDER {
             let buddy = Mfn(start.0 ^ (1 << order));
+            if zone_of(buddy, order) != zone_of(start, order) {
+                break;
+            }
             if !frames.get(buddy).is_some_and(|info| info.count().free_order() == Some(order)) {
                 break;
             }
@@ -138,9 +142,12 @@ mod tests {
     fn single_frames_merge_into_the_largest_blocks() {
         let (frames, mut buddy) = filled(1024);
         assert_eq!(buddy.free_frames(), 1024);
-        assert_eq!(buddy.take(&frames, 10, None), Some(Mfn(0)));
-        assert_eq!(buddy.take(&frames, 0, None), None);
-        buddy.release(&frames, Mfn(0), 10);
+        assert_eq!(buddy.take(&frames, 10, None), None);
+        assert_eq!(buddy.take(&frames, 9, None), Some(Mfn(512)));
+        assert_eq!(buddy.take(&frames, 9, None), None);
+        assert_eq!(buddy.take(&frames, 8, None), Some(Mfn(256)));
+        buddy.release(&frames, Mfn(512), 9);
+        buddy.release(&frames, Mfn(256), 8);
         assert_eq!(buddy.free_frames(), 1024);
     }
 
@@ -149,8 +156,8 @@ mod tests {
         let (frames, mut buddy) = filled(1024);
         let low = buddy.take(&frames, 3, Some(4)).unwrap();
         assert!(low.0 + 8 <= 16);
-        assert!(buddy.take(&frames, 3, Some(4)).is_some());
-        assert_eq!(buddy.take(&frames, 0, Some(4)), None);
+        assert!(buddy.take(&frames, 2, Some(4)).is_some());
+        assert_eq!(buddy.take(&frames, 3, Some(4)), None);
         // Without a limit the highest frames go first.
         assert!(buddy.take(&frames, 0, None).unwrap().0 >= 512);
         assert_eq!(buddy.take(&frames, 6, Some(5)), None);
@@ -161,7 +168,7 @@ mod tests {
     fn blocks_never_overlap_and_come_back_whole() {
         let (frames, mut buddy) = filled(300);
         let mut taken: Vec<(Mfn, u32)> = Vec::new();
-        for order in [0, 3, 1, 5, 2, 0, 4, 7] {
+        for order in [0, 3, 1, 5, 2, 0, 4, 6] {
             if let Some(start) = buddy.take(&frames, order, None) {
                 assert_eq!(start.0 % (1 << order), 0);
                 for &(other, o) in &taken {
@@ -175,6 +182,6 @@ mod tests {
             buddy.release(&frames, start, order);
         }
         assert_eq!(buddy.free_frames(), 300);
-        assert!(buddy.take(&frames, 8, None).is_some());
+        assert!(buddy.take(&frames, 7, None).is_some());
     }
 }

@@ -84,7 +84,8 @@ impl Memory {
         let end = start.0.saturating_add(count).min(self.frames.len());
         let mut at = start.0;
         while at < end {
-            let aligned = at.trailing_zeros().min(MAX_ORDER);
+            // Frame 0 is a zone of its own.
+            let aligned = if at == 0 { 0 } else { at.trailing_zeros().min(MAX_ORDER) };
             let order = aligned.min((end - at).ilog2());
             self.release_detached(Mfn(at), order);
             at += 1 << order;

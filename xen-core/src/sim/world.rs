@@ -15,8 +15,8 @@ use crate::console::Console;
 use crate::cpu_policy::CpuPolicies;
 use crate::domain::{Domain, DomainConfig, DomainTable, Privileges, Vcpu};
 use crate::hypervisor::Hypervisor;
-use crate::irq::{self, IrqTable};
-use crate::machine::{Irqs, WallTime};
+        timers: Timers::new(config.cpus),
+        irqs: IrqTable::new(irq::Configuration { nr_gsis: machine.nr_gsis(), ..irq::Configuration::default() }),
 use crate::mm::{Memory, PageInfo};
 use crate::num::{Mfn, VcpuId};
 use crate::sched::Scheduler;
@@ -49,7 +49,7 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
         mem: memory(config),
         domains: DomainTable::new(),
         sched: Scheduler::new(),
-        timers: Timers::new(1),
+        timers: Timers::new(config.cpus),
         irqs: IrqTable::new(irq::Configuration { nr_gsis: machine.nr_gsis(), ..irq::Configuration::default() }),
         console: Console::default(),
         wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),

@@ -121,11 +121,13 @@ fn check_table<M: Machine>(
         if level == 4 && entry::HYPERVISOR_SLOTS.contains(&index) {
             continue;
         }
-        if !budget.spend(1) {
+        // Asked before, paid after: a table below that is preempted has come further, so any budget makes progress.
+        if budget.is_empty() {
             return (Err(Stop::Preempted), index);
         }
         let value = word.load(Ordering::SeqCst);
         if !entry::is_present(value) {
+            let _ = budget.spend(1);
             continue;
         }
         let taken = if level == 1 {
@@ -139,6 +141,7 @@ fn check_table<M: Machine>(
             Ok(_) => {}
             Err(stop) => return (Err(stop), index),
         }
+        let _ = budget.spend(1);
     }
     if level == 4 {
         for (word, slot) in words[entry::HYPERVISOR_SLOTS].iter().zip(hv.machine.hypervisor_l4_slots()) {
