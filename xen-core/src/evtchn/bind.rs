@@ -1,5 +1,7 @@
 //! Binding ports, and what concerns one bound port.
 
+use alloc::sync::Arc;
+
 use hypercall_abi::errno::Errno;
 use hypercall_abi::event_channel::FIFO_PRIORITY_MIN;
 use hypercall_abi::xen::{DomId, Virq};
@@ -66,7 +68,7 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// `ENOENT` if there is no such vCPU, `EINVAL` for a port that is not bound or bound to one vCPU by nature.
-    pub fn bind_vcpu(&self, domain: &Domain, port: Port, vcpu: VcpuId) -> Result<(), Errno> {
+    pub fn bind_vcpu(&self, domain: &Arc<Domain>, port: Port, vcpu: VcpuId) -> Result<(), Errno> {
         domain.vcpu(vcpu).ok_or(Errno::ENOENT)?;
         let mut channel = domain.events.slot(port).ok_or(Errno::EINVAL)?.lock();
         match channel.binding {
@@ -75,7 +77,9 @@ impl<M: Machine> Hypervisor<M> {
             Binding::Free | Binding::Reserved | Binding::Ipi => return Err(Errno::EINVAL),
         }
         channel.notify = vcpu;
-        if let Binding::Pirq(pirq) = channel.binding {
+        let pirq = if let Binding::Pirq(pirq) = channel.binding { Some(pirq) } else { None };
+        drop(channel);
+        if let Some(pirq) = pirq {
             self.move_pirq_irq(domain, pirq, vcpu);
         }
         Ok(())

@@ -42,22 +42,26 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Raises an event on `port` of `domain` if it is connected to `remote_port` of `remote`.
-    pub(crate) fn raise_connected(&self, domain: &Domain, port: Port, remote: &Domain, remote_port: Port) -> bool {
-        self.raise_if(domain, port, |binding| binding.is_connected_to(remote.id, remote_port))
+    pub(crate) fn raise_connected(&self, domain: &Domain, port: Port, remote: &Domain, remote_port: Port) {
+        self.raise_if(domain, port, |binding| binding.is_connected_to(remote.id, remote_port));
     }
 
-    /// Raises an event on `port` of `domain` if it is bound as expected; false if it is not.
-    pub(super) fn raise_if(&self, domain: &Domain, port: Port, expected: impl FnOnce(&Binding) -> bool) -> bool {
-        let Some(slot) = domain.events.slot(port) else { return false };
-        let mut channel = slot.lock();
+    /// Raises an event on `port` of `domain` if it is bound as expected.
+    pub(super) fn raise_if(
+        &self,
+        domain: &Domain,
+        port: Port,
+        expected: impl FnOnce(&Binding) -> bool,
+    ) -> Option<Raised> {
+        let mut channel = domain.events.slot(port)?.lock();
         if !expected(&channel.binding) {
-            return false;
+            return None;
         }
         let raised = self.raise(domain, port, &mut channel);
         let notify = channel.notify;
         drop(channel);
         self.tell(domain, port, notify, raised);
-        true
+        Some(raised)
     }
 
     /// Makes a bound port pending. Its slot is locked; [`Hypervisor::tell`] follows when it is not any more.
@@ -103,7 +107,7 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// `EINVAL` if the port does not exist.
-    pub fn unmask_event(&self, domain: &Domain, port: Port) -> Result<(), Errno> {
+    pub fn unmask_event(&self, domain: &Arc<Domain>, port: Port) -> Result<(), Errno> {
         let mut channel = domain.events.slot(port).ok_or(Errno::EINVAL)?.lock();
         if !channel.binding.is_usable() {
             return Ok(());
@@ -116,8 +120,12 @@ impl<M: Machine> Hypervisor<M> {
             let info = domain.vcpu(notify).and_then(|vcpu| vcpu.info());
             two_level::unmask(&self.machine, domain.shared_info, port, info)
         };
+        let pirq = if let Binding::Pirq(pirq) = channel.binding { Some(pirq) } else { None };
         drop(channel);
         self.tell(domain, port, notify, Raised { newly_pending: false, upcall });
+        if let Some(pirq) = pirq {
+            self.pirq_unmasked(domain, pirq);
+        }
         Ok(())
     }
 

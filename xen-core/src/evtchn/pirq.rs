@@ -39,16 +39,17 @@ impl<M: Machine> Hypervisor<M> {
         domain.events.set_pirq_port(pirq, None);
     }
 
-    /// A physical interrupt arrived for `domain`; false if no port is bound to it.
+    /// A physical interrupt arrived for `domain`; true if the guest has not even looked at the one before.
     pub fn pirq_event(&self, domain: &Arc<Domain>, pirq: Pirq) -> bool {
-        domain.events.pirq_port(pirq).is_some_and(|port| {
-            self.raise_if(domain, port, |binding| matches!(binding, Binding::Pirq(bound) if *bound == pirq))
-        })
+        let Some(port) = domain.events.pirq_port(pirq) else { return false };
+        let raised =
+            self.raise_if(domain, port, |binding| matches!(binding, Binding::Pirq(bound) if *bound == pirq));
+        raised.is_some_and(|raised| !raised.newly_pending)
     }
 
     /// Unmasks the port of a physical interrupt, where the guest asked for that with the end of interrupt
     /// (PHYSDEVOP_pirq_eoi_gmfn_v1).
-    pub fn unmask_pirq_event(&self, domain: &Domain, pirq: Pirq) {
+    pub fn unmask_pirq_event(&self, domain: &Arc<Domain>, pirq: Pirq) {
         if let Some(port) = domain.events.pirq_port(pirq) {
             // The port exists: it is bound.
             let _ = self.unmask_event(domain, port);

@@ -7,6 +7,7 @@
 mod demote;
 pub mod entry;
 mod flush;
+pub mod grant_map;
 mod ldt;
 mod pin;
 mod promote;

@@ -1,0 +1,232 @@
+//! A domain's grant table: its shared frames and what is in use of it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use hypercall_abi::grant_table::GntStatus;
+use hypercall_abi::xen::DomId;
+
+use super::active::{Active, Use};
+use super::entry;
+use super::maptrack::MapTrack;
+use crate::machine::Frames;
+use crate::mm::{Memory, PageRef, WritableRef};
+use crate::num::{GrantRef, Mfn, WORDS_PER_PAGE};
+use crate::sync::{Rank, RankedMutex};
+
+/// Grants of a domain, and what it has mapped of others'.
+#[derive(Debug)]
+pub struct GrantTable {
+    max_frames: u32,
+    /// What the domain grants.
+    pub(super) given: RankedMutex<Given>,
+    /// What the domain has mapped. Never held together with `given`, of whichever domain.
+    pub(super) mapped: RankedMutex<MapTrack>,
+}
+
+/// What a domain grants.
+#[derive(Debug, Default)]
+pub struct Given {
+    frames: Vec<GrantFrame>,
+    /// The domain is being destroyed: the table is gone and does not come back.
+    closed: bool,
+}
+
+/// A frame of the table with the state of its entries.
+#[derive(Debug)]
+struct GrantFrame {
+    /// The frame; `None` once the domain is being destroyed and the frame was freed.
+    mfn: Option<Mfn>,
+    active: Box<[Active]>,
+}
+
+/// A page that cannot go away, for as long as a grant of it is being looked at.
+#[derive(Debug)]
+#[must_use]
+pub enum Held<'a> {
+    /// It stays with its owner.
+    Read(PageRef<'a>),
+    /// And it may be written.
+    Write(WritableRef<'a>),
+}
+
+impl<'a> Held<'a> {
+    /// Takes a page of `owner`.
+    ///
+    /// # Errors
+    /// `bad_page` if the page is not the owner's, `general_error` if it may not be written.
+    pub fn get(mem: &'a Memory, frame: Mfn, owner: DomId, write: bool) -> Result<Self, GntStatus> {
+        let page = mem.get_page(frame, owner).ok_or(GntStatus::BAD_PAGE)?;
+        if !write {
+            return Ok(Self::Read(page));
+        }
+        mem.get_writable(frame, owner).map(Self::Write).map_err(|_| GntStatus::GENERAL_ERROR)
+    }
+
+    /// Takes up what [`Held::into_raw`] left.
+    pub const fn adopt(mem: &'a Memory, frame: Mfn, write: bool) -> Self {
+        if write { Self::Write(mem.adopt_writable(frame)) } else { Self::Read(mem.adopt_page(frame)) }
+    }
+
+    /// The page.
+    #[must_use]
+    pub const fn mfn(&self) -> Mfn {
+        match self {
+            Self::Read(page) => page.mfn(),
+            Self::Write(page) => page.mfn(),
+        }
+    }
+
+    /// Keeps the references beyond this value's life.
+    pub fn into_raw(self) -> Mfn {
+        match self {
+            Self::Read(page) => page.into_raw(),
+            Self::Write(page) => page.into_raw(),
+        }
+    }
+}
+
+impl GrantTable {
+    /// A table without frames, that can have up to `max_frames`; the domain can map what fits in `max_maptrack_frames`.
+    #[must_use]
+    pub const fn new(max_frames: u32, max_maptrack_frames: u32) -> Self {
+        Self {
+            max_frames,
+            given: RankedMutex::new(Rank::Grant, Given { frames: Vec::new(), closed: false }),
+            mapped: RankedMutex::new(Rank::Grant, MapTrack::new(max_maptrack_frames)),
+        }
+    }
+
+    /// The most frames the table can have.
+    #[must_use]
+    pub const fn max_frames(&self) -> u32 {
+        self.max_frames
+    }
+
+    /// Frames of the table, in order.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Mfn> {
+        self.given.lock().frames.iter().filter_map(|frame| frame.mfn).collect()
+    }
+
+    /// Number of frames of the table.
+    #[must_use]
+    pub fn frame_count(&self) -> u32 {
+        self.given.lock().len()
+    }
+
+    /// The frame that an entry names at this moment.
+    #[must_use]
+    pub fn named_frame(&self, frames: &impl Frames, reference: GrantRef) -> Option<Mfn> {
+        let given = self.given.lock();
+        given.word(frames, reference).map(|word| entry::frame(word.load(Ordering::SeqCst)))
+    }
+
+    /// Number of mappings that the domain has.
+    #[must_use]
+    pub fn mappings(&self) -> u32 {
+        self.mapped.lock().in_use()
+    }
+}
+
+impl Given {
+    /// Frames.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.frames.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Adds a frame; false if the table is closed.
+    #[must_use]
+    pub fn push(&mut self, mfn: Mfn) -> bool {
+        if self.closed {
+            return false;
+        }
+        let mut active = Vec::new();
+        active.resize(WORDS_PER_PAGE, Active::idle());
+        self.frames.push(GrantFrame { mfn: Some(mfn), active: active.into_boxed_slice() });
+        true
+    }
+
+    /// Closes the table. Returns its frames, which nothing here touches any more; uses of the grants stay noted until
+    /// they end.
+    pub fn close(&mut self) -> Vec<Mfn> {
+        self.closed = true;
+        self.frames.iter_mut().filter_map(|frame| frame.mfn.take()).collect()
+    }
+
+    /// The entry's shared word; `None` if there is no such entry.
+    pub fn word<'f>(&self, frames: &'f impl Frames, reference: GrantRef) -> Option<&'f AtomicU64> {
+        let frame = self.frames.get(reference.0 as usize / WORDS_PER_PAGE)?;
+        frames.words(frame.mfn?).get(reference.0 as usize % WORDS_PER_PAGE)
+    }
+
+    /// The state of an entry.
+    #[must_use]
+    pub fn active(&self, reference: GrantRef) -> Option<&Active> {
+        let frame = self.frames.get(reference.0 as usize / WORDS_PER_PAGE)?;
+        frame.active.get(reference.0 as usize % WORDS_PER_PAGE)
+    }
+
+    fn active_mut(&mut self, reference: GrantRef) -> Option<&mut Active> {
+        let frame = self.frames.get_mut(reference.0 as usize / WORDS_PER_PAGE)?;
+        frame.active.get_mut(reference.0 as usize % WORDS_PER_PAGE)
+    }
+
+    /// Begins a use of a grant of `owner` by `caller`, and takes the page.
+    ///
+    /// # Errors
+    /// `bad_gntref` if there is no such entry, `general_error` if it does not grant this use or is in use by another
+    /// domain, `bad_page` if the page is not the owner's.
+    pub fn begin<'a>(
+        &mut self,
+        frames: &impl Frames,
+        mem: &'a Memory,
+        owner: DomId,
+        reference: GrantRef,
+        caller: DomId,
+        used: Use,
+    ) -> Result<Held<'a>, GntStatus> {
+        let word = self.word(frames, reference).ok_or(GntStatus::BAD_GNTREF)?;
+        let active = self.active_mut(reference).ok_or(GntStatus::BAD_GNTREF)?;
+        let before = active.pins;
+        if !before.is_empty() && active.grantee != caller {
+            return Err(GntStatus::GENERAL_ERROR);
+        }
+        let after = before.with(used).ok_or(GntStatus::GENERAL_ERROR)?;
+        let mut frame = active.frame;
+        if before.is_empty() || (used.write && !before.any_write()) {
+            let named = entry::mark(word, caller, used.write)?;
+            if before.is_empty() {
+                frame = named;
+            }
+        }
+        // The page is taken before the pin shows (XSA-235, 236).
+        match Held::get(mem, frame, owner, used.write) {
+            Ok(held) => {
+                *active = Active { pins: after, grantee: caller, frame };
+                Ok(held)
+            }
+            Err(status) => {
+                entry::unmark(word, before.is_empty(), !before.any_write());
+                Err(status)
+            }
+        }
+    }
+
+    /// Ends a use. The marks on the entry go with the last use of their kind.
+    pub fn end(&mut self, frames: &impl Frames, reference: GrantRef, used: Use) {
+        let word = self.word(frames, reference);
+        let Some(active) = self.active_mut(reference) else { return };
+        let Some(after) = active.pins.without(used) else {
+            log::error!("grant: use of {reference:?} ended twice");
+            debug_assert!(false, "use of {reference:?} ended twice");
+            return;
+        };
+        active.pins = after;
+        if let Some(word) = word {
+            entry::unmark(word, after.is_empty(), !after.any_write());
+        }
+    }
+}

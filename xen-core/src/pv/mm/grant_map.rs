@@ -1,0 +1,171 @@
+//! TRUSTED: the page-table entry through which a PV guest sees a granted page.
+//!
+//! The entry holds the page like any other entry; that the page is another domain's is the only difference. Contract:
+//! flags of gnttab_map_grant_ref in the public header grant_table.h.
+
+use core::sync::atomic::Ordering;
+
+use hypercall_abi::grant_table::{GntStatus, GntmapFlags, GUEST_AVAIL0};
+use hypercall_abi::xen::DomId;
+
+use super::entry;
+use super::update::{L1Operation, L1Written};
+use crate::domain::Domain;
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::num::Mfn;
+
+/// Times that an entry is read again because the processor set accessed or dirty in it meanwhile.
+const ATTEMPTS: u32 = 4;
+/// First bit of [`entry::AVAIL`].
+const AVAIL_SHIFT: u32 = 9;
+
+/// Where a guest wants a granted page, or has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The L4 table that is loaded.
+    pub root: Option<Mfn>,
+    /// Linear address, or machine address of an L1 entry.
+    pub host_addr: u64,
+    /// Which of the two.
+    pub contains_pte: bool,
+}
+
+/// An L1 entry by table and index. That the table is one is checked when the entry is changed.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    table: Mfn,
+    index: usize,
+}
+
+impl Entry {
+    const fn address(self) -> u64 {
+        self.table.addr() + self.index as u64 * 8
+    }
+}
+
+impl Place {
+    fn find<M: Machine>(self, hv: &Hypervisor<M>) -> Result<Entry, GntStatus> {
+        if !self.contains_pte {
+            return find_linear(hv, self.root, self.host_addr);
+        }
+        // XSA-227.
+        if self.host_addr % 8 != 0 {
+            return Err(GntStatus::GENERAL_ERROR);
+        }
+        Ok(Entry { table: Mfn::from_addr(self.host_addr), index: (self.host_addr & 0xfff) as usize / 8 })
+    }
+}
+
+fn find_linear<M: Machine>(hv: &Hypervisor<M>, root: Option<Mfn>, addr: u64) -> Result<Entry, GntStatus> {
+    let root = root.ok_or(GntStatus::GENERAL_ERROR)?;
+    let (table, index) = super::find_l1(&hv.machine, root, addr).ok_or(GntStatus::GENERAL_ERROR)?;
+    Ok(Entry { table, index })
+}
+
+/// The entry that `flags` ask for.
+fn value(frame: Mfn, flags: GntmapFlags) -> u64 {
+    let mut value = frame.addr() | entry::PRESENT | entry::ACCESSED | entry::DIRTY | entry::NX;
+    if !flags.contains(GntmapFlags::READONLY) {
+        value |= entry::RW;
+    }
+    if flags.contains(GntmapFlags::APPLICATION_MAP) {
+        value |= entry::USER;
+    }
+    value | (u64::from(flags.bits() >> GUEST_AVAIL0) << AVAIL_SHIFT) & entry::AVAIL
+}
+
+/// Maps `frame` of `granter` at `place` in the tables of `domain`.
+///
+/// # Errors
+/// `general_error` if there is no such place or it is not an entry of one of the domain's L1 tables.
+pub fn create<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    place: Place,
+    frame: Mfn,
+    granter: DomId,
+    flags: GntmapFlags,
+) -> Result<(), GntStatus> {
+    let at = place.find(hv)?;
+    super::write_l1(hv, domain, at.address(), value(frame, flags), granter, false)
+        .map_err(|_| GntStatus::GENERAL_ERROR)
+}
+
+/// Clears the entry at `place`, which must map `frame` with this right to write (XSA-234).
+///
+/// # Errors
+/// `general_error` if it does not.
+pub fn destroy<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    place: Place,
+    frame: Mfn,
+    write: bool,
+) -> Result<(), GntStatus> {
+    let at = place.find(hv)?;
+    take_out(hv, domain, at, |seen| maps(seen, frame, write)).map(|_| ())
+}
+
+const fn maps(seen: u64, frame: Mfn, write: bool) -> bool {
+    entry::is_present(seen) && entry::target(seen).0 == frame.0 && entry::is_writable(seen) == write
+}
+
+/// Clears an entry whose value `fits`; returns what it was.
+fn take_out<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    at: Entry,
+    fits: impl Fn(u64) -> bool,
+) -> Result<u64, GntStatus> {
+    // The page must be the domain's before a word of it is looked at.
+    let _table = hv.mem.get_page(at.table, domain.id).ok_or(GntStatus::GENERAL_ERROR)?;
+    let mut seen = hv
+        .machine
+        .words(at.table)
+        .get(at.index)
+        .ok_or(GntStatus::GENERAL_ERROR)?
+        .load(Ordering::SeqCst);
+    for _ in 0..ATTEMPTS {
+        if !fits(seen) {
+            return Err(GntStatus::GENERAL_ERROR);
+        }
+        let operation = L1Operation::CompareExchange { old: seen, new: 0 };
+        match super::emulated_write(hv, domain, at.table, at.index, operation) {
+            Ok(L1Written::Stored(old)) => return Ok(old),
+            Ok(L1Written::Mismatch(now)) => seen = now,
+            Err(_) => return Err(GntStatus::GENERAL_ERROR),
+        }
+    }
+    Err(GntStatus::GENERAL_ERROR)
+}
+
+/// As [`destroy`]; the mapping of linear address `by` moves to `place`.
+///
+/// # Errors
+/// `general_error` if there is no such mapping, or `place` is not a linear address.
+pub fn replace<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    place: Place,
+    frame: Mfn,
+    write: bool,
+    by: u64,
+) -> Result<(), GntStatus> {
+    if place.contains_pte {
+        return Err(GntStatus::GENERAL_ERROR);
+    }
+    let at = place.find(hv)?;
+    let source = find_linear(hv, place.root, by)?;
+    take_out(hv, domain, at, |seen| maps(seen, frame, write))?;
+    // From here on the grant is unmapped whatever comes: what is left is the guest's own mapping.
+    let moved = hv.machine.words(source.table)[source.index & 511].load(Ordering::SeqCst);
+    if !entry::is_present(moved) {
+        return Ok(());
+    }
+    let Some(owner) = hv.mem.owner(entry::target(moved)) else { return Ok(()) };
+    if super::write_l1(hv, domain, at.address(), moved, owner, false).is_ok() {
+        let _ = take_out(hv, domain, source, |seen| entry::differs_by_hardware_only(seen, moved));
+    }
+    Ok(())
+}
