@@ -18,20 +18,28 @@ pub mod guest_handle;
 
 pub mod arch_x86;
 pub mod callback;
+pub mod domctl;
 pub mod elfnote;
 pub mod errno;
 pub mod event_channel;
 pub mod features;
 pub mod grant_table;
 pub mod hvm;
+pub mod hypfs;
+pub mod io;
+pub mod kexec;
 pub mod memory;
 pub mod nmi;
 pub mod physdev;
 pub mod platform;
+pub mod pmu;
 pub mod sched;
+pub mod sysctl;
+pub mod trace;
 pub mod vcpu;
 pub mod version;
 pub mod xen;
+pub mod xen_compat;
 
 pub use errno::Errno;
 pub use guest_handle::GuestHandle;
@@ -41,20 +49,57 @@ pub use xen::DomId;
 #[doc(hidden)]
 pub const LAYOUT: &[layout::Entries] = &[
     arch_x86::LAYOUT,
+    arch_x86::cpufeatureset::LAYOUT,
+    arch_x86::cpuid::LAYOUT,
+    arch_x86::guest_acpi::LAYOUT,
+    arch_x86::hvm::save::LAYOUT,
+    arch_x86::hvm::save::device::LAYOUT,
+    arch_x86::hvm::save::vcpu::LAYOUT,
+    arch_x86::hvm::start_info::LAYOUT,
+    arch_x86::pmu::LAYOUT,
+    arch_x86::xen_mca::LAYOUT,
     arch_x86::xen_x86_64::LAYOUT,
     callback::LAYOUT,
+    domctl::LAYOUT,
+    domctl::device::LAYOUT,
+    domctl::domain::LAYOUT,
+    domctl::memory::LAYOUT,
+    domctl::vcpu::LAYOUT,
     elfnote::LAYOUT,
     errno::LAYOUT,
     event_channel::LAYOUT,
     features::LAYOUT,
     grant_table::LAYOUT,
+    hvm::dm_op::LAYOUT,
     hvm::e820::LAYOUT,
+    hvm::hvm_info_table::LAYOUT,
+    hvm::hvm_op::LAYOUT,
+    hvm::hvm_vcpu::LAYOUT,
+    hvm::ioreq::LAYOUT,
+    hvm::params::LAYOUT,
+    hvm::save::LAYOUT,
+    hypfs::LAYOUT,
+    io::blkif::LAYOUT,
+    io::console::LAYOUT,
+    io::netif::LAYOUT,
+    io::ring::LAYOUT,
+    io::xenbus::LAYOUT,
+    io::xs_wire::LAYOUT,
+    kexec::LAYOUT,
     memory::LAYOUT,
     nmi::LAYOUT,
     physdev::LAYOUT,
     platform::LAYOUT,
+    pmu::LAYOUT,
     sched::LAYOUT,
+    sysctl::LAYOUT,
+    sysctl::livepatch::LAYOUT,
+    sysctl::machine::LAYOUT,
+    sysctl::power::LAYOUT,
+    sysctl::scheduling::LAYOUT,
+    trace::LAYOUT,
     vcpu::LAYOUT,
     version::LAYOUT,
     xen::LAYOUT,
+    xen_compat::LAYOUT,
 ];

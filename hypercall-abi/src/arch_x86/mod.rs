@@ -1,5 +1,11 @@
 //! `arch-x86/xen.h`: a PV vCPU's context and the x86 part of the shared page.
 
+pub mod cpufeatureset;
+pub mod cpuid;
+pub mod guest_acpi;
+pub mod hvm;
+pub mod pmu;
+pub mod xen_mca;
 pub mod xen_x86_64;
 
 pub use xen_x86_64::{CpuUserRegs, IretContext};

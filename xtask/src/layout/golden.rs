@@ -41,7 +41,23 @@ impl Section {
                 .into_iter()
                 .filter(|(name, _)| known.insert(name.clone())),
         );
-        for described in &seen.types {
+        let mut types = Vec::new();
+        for described in seen.types {
+            // `DECLARE_HVM_SAVE_TYPE` hides a record's type code in the length of an array.
+            if let Some(record) = described.name.strip_prefix("__HVM_SAVE_TYPE_") {
+                let code = described.members.iter().find_map(|member| match member {
+                    Member::Field { name, size, .. } if name == "c" => Some(*size),
+                    _ => None,
+                });
+                constants.push((
+                    format!("HVM_SAVE_CODE_{record}"),
+                    i128::from(code.unwrap_or(0)),
+                ));
+            } else {
+                types.push(described);
+            }
+        }
+        for described in &types {
             for member in &described.members {
                 if let Member::Bits { masks, .. } = member {
                     constants.extend(masks.iter().map(|(name, mask)| {
@@ -52,7 +68,7 @@ impl Section {
         }
         Ok(Self {
             header: header.to_owned(),
-            types: seen.types,
+            types,
             constants,
         })
     }
