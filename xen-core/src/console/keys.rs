@@ -5,9 +5,10 @@ use hypercall_abi::xen::DomId;
 use super::input::Typed;
 use super::{Level, Receiver};
 use crate::domain::{Domain, Vcpu};
+use crate::evtchn::Binding;
 use crate::hypervisor::Hypervisor;
 use crate::machine::{Machine, ResetKind};
-use crate::num::CpuId;
+use crate::num::{CpuId, Port};
 
 /// One debug key.
 struct Key<M> {
@@ -293,7 +294,21 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn key_memory(&self) {
-        self.print(format_args!("Physical memory information: {:?}", self.mem));
+        self.print(format_args!(
+            "Physical memory: {} pages free, {} claimed, frames up to {:#x}",
+            self.mem.free_pages(),
+            self.mem.claimed_pages(),
+            self.mem.max_page(),
+        ));
+        for domain in self.domains.all() {
+            self.print(format_args!(
+                "    Domain {}: {} pages of at most {}, {} claimed",
+                domain.id.0,
+                domain.pages.total_pages(),
+                domain.pages.max_pages(),
+                domain.pages.claimed(),
+            ));
+        }
     }
 
     fn key_events(&self) {
@@ -302,7 +317,32 @@ impl<M: Machine> Hypervisor<M> {
                 "Event channel information for domain {}:",
                 domain.id.0
             ));
-            self.print(format_args!("{:?}", domain.events));
+            self.print(format_args!("    port [p/m]"));
+            for port in (1..domain.events.valid_ports()).map(Port) {
+                self.print_port(&domain, port);
+            }
+        }
+    }
+
+    fn print_port(&self, domain: &Domain, port: Port) {
+        let Ok(status) = self.port_status(domain, port) else {
+            return;
+        };
+        let pending = u32::from(self.event_pending_for_poll(domain, port));
+        let masked = u32::from(self.event_masked(domain, port));
+        let head = format_args!(
+            "    {:4} [{pending}/{masked}]: v{} ",
+            port.0, status.notify.0
+        );
+        match status.binding {
+            Binding::Free | Binding::Reserved => {}
+            Binding::Unbound { remote } => self.print(format_args!("{head}unbound d{}", remote.0)),
+            Binding::Interdomain(peer) => {
+                self.print(format_args!("{head}d{} port {}", peer.id.0, peer.port.0));
+            }
+            Binding::Pirq(pirq) => self.print(format_args!("{head}pirq {}", pirq.0)),
+            Binding::Virq(virq) => self.print(format_args!("{head}{virq:?}")),
+            Binding::Ipi => self.print(format_args!("{head}ipi")),
         }
     }
 

@@ -75,6 +75,9 @@ impl<M: Machine> Hypervisor<M> {
             Binding::Free | Binding::Reserved | Binding::Ipi => return Err(Errno::EINVAL),
         }
         channel.notify = vcpu;
+        if let Binding::Pirq(pirq) = channel.binding {
+            self.move_pirq_irq(domain, pirq, vcpu);
+        }
         Ok(())
     }
 

@@ -2,3 +2,4 @@
 /// Grants of a domain.
 #[derive(Debug)]
 pub struct GrantTable;
+impl GrantTable { pub fn new(_:u32,_:u32)->Self{Self} }

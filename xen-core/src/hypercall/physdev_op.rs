@@ -144,9 +144,13 @@ impl<M: Machine> Call<'_, M> {
                     messages: multi.then_some(arg.entry_nr),
                     irq: if multi { -1 } else { arg.index },
                 };
-                let is_ram = |addr: u64| hv.mem.is_ram(Mfn::from_addr(addr));
+                let is_device = |addr: u64| {
+                    let mfn = Mfn::from_addr(addr);
+                    let beyond_memory = mfn.0 >= hv.mem.max_page();
+                    (hv.mem.is_device(mfn) || beyond_memory) && hv.mem.iomem_is_free(mfn)
+                };
                 hv.irqs
-                    .map_msi(&hv.machine, target, request, arg.pirq, self.cpu, &is_ram)?
+                    .map_msi(&hv.machine, target, request, arg.pirq, self.cpu, &is_device)?
             }
             _ => return Err(Errno::EINVAL),
         };

@@ -61,14 +61,26 @@ impl<M: Machine> Call<'_, M> {
         match op.cmd {
             PlatformCmd::SETTIME32 => {
                 let arg = op.u.as_settime32();
-                self.set_wall_clock(arg.secs.into(), arg.nsecs, arg.system_time);
+                self.hv.set_wallclock(
+                    WallTime {
+                        secs: arg.secs.into(),
+                        nanos: arg.nsecs,
+                    },
+                    arg.system_time,
+                );
             }
             PlatformCmd::SETTIME64 => {
                 let arg = op.u.as_settime64();
                 if arg.mbz != 0 {
                     return Err(Errno::EINVAL.into());
                 }
-                self.set_wall_clock(arg.secs, arg.nsecs, arg.system_time);
+                self.hv.set_wallclock(
+                    WallTime {
+                        secs: arg.secs,
+                        nanos: arg.nsecs,
+                    },
+                    arg.system_time,
+                );
             }
             PlatformCmd::READ_MEMTYPE => self.read_memory_type(union, op.u.as_read_memtype())?,
             PlatformCmd::PLATFORM_QUIRK => match op.u.as_platform_quirk().quirk_id {
@@ -97,23 +109,6 @@ impl<M: Machine> Call<'_, M> {
     /// Writes one output field.
     fn answer<T: IntoBytes + Immutable>(&self, addr: u64, value: &T) -> Result<(), Errno> {
         self.hv.machine.write_bytes(addr, value.as_bytes())
-    }
-
-    /// UTC was `secs` and `nsecs` at system time `system_time_ns`.
-    fn set_wall_clock(&self, secs: u64, nsecs: u32, system_time_ns: u64) {
-        // ABI: 64-bit arithmetic, also where it wraps.
-        let at_boot_ns = secs
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(nsecs.into())
-            .wrapping_sub(system_time_ns);
-        let nanos = (at_boot_ns % 1_000_000_000) as u32;
-        *self.hv.wallclock.lock() = WallTime {
-            secs: at_boot_ns / 1_000_000_000,
-            nanos,
-        };
-        for domain in self.hv.domains.all() {
-            self.hv.publish_wallclock(&domain);
-        }
     }
 
     /// One variable-range MTRR (SDM volume 3, 12.11.2.3).

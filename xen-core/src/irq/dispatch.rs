@@ -1,7 +1,5 @@
 //! From a vector to whoever wants to know: the seam between interrupts and event channels.
 
-use alloc::sync::Arc;
-
 use hypercall_abi::errno::Errno;
 
 use super::{KICK_VECTOR, PirqOwner, SERIAL_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
@@ -35,9 +33,12 @@ impl<M: Machine> Hypervisor<M> {
         };
         let mut all_pending = true;
         for (id, pirq) in arrival.targets() {
-            if let Some(domain) = self.domains.get(id) {
-                all_pending &= self.pirq_event(&domain, pirq);
-            }
+            let Some(domain) = self.domains.get(id) else {
+                continue;
+            };
+            let port = domain.events.pirq_port(pirq);
+            all_pending &= port.is_some_and(|port| self.event_pending_for_poll(&domain, port));
+            self.pirq_event(&domain, pirq);
         }
         if all_pending && arrival.may_throttle {
             self.irqs.throttle(&self.machine, arrival.irq);
@@ -51,7 +52,7 @@ impl<M: Machine> Hypervisor<M> {
     /// As [`IrqTable::bind`](super::IrqTable::bind).
     pub fn bind_pirq_irq(
         &self,
-        domain: &Arc<Domain>,
+        domain: &Domain,
         pirq: Pirq,
         share: bool,
     ) -> Result<(), Errno> {
@@ -61,33 +62,27 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Undoes [`Hypervisor::bind_pirq_irq`], when the port is closed.
-    pub fn unbind_pirq_irq(&self, domain: &Arc<Domain>, pirq: Pirq) {
+    pub fn unbind_pirq_irq(&self, domain: &Domain, pirq: Pirq) {
         self.irqs.unbind(&self.machine, PirqOwner::of(domain), pirq);
     }
 
     /// The port of a PIRQ was bound to another vCPU: its interrupt follows.
-    pub fn move_pirq_irq(&self, domain: &Arc<Domain>, pirq: Pirq, vcpu: VcpuId) {
+    pub fn move_pirq_irq(&self, domain: &Domain, pirq: Pirq, vcpu: VcpuId) {
         let cpu = self.interrupt_cpu(domain, vcpu);
         self.irqs
             .retarget(&self.machine, PirqOwner::of(domain), pirq, cpu);
-    }
-
-    /// The port of a PIRQ was unmasked.
-    pub fn pirq_unmasked(&self, domain: &Arc<Domain>, pirq: Pirq) {
-        self.irqs
-            .unmasked(&self.machine, PirqOwner::of(domain), pirq);
     }
 
     /// The domain has dealt with the interrupt of a PIRQ (PHYSDEVOP_eoi). True if its port is to be unmasked too.
     ///
     /// # Errors
     /// `EINVAL`: the domain has no such PIRQ.
-    pub fn pirq_eoi(&self, domain: &Arc<Domain>, pirq: Pirq) -> Result<bool, Errno> {
+    pub fn pirq_eoi(&self, domain: &Domain, pirq: Pirq) -> Result<bool, Errno> {
         self.irqs.eoi(&self.machine, PirqOwner::of(domain), pirq)
     }
 
     /// Gives up all interrupts of a domain that goes away.
-    pub fn release_irqs(&self, domain: &Arc<Domain>) {
+    pub fn release_irqs(&self, domain: &Domain) {
         if let Some(mfn) = self.irqs.release(&self.machine, PirqOwner::of(domain)) {
             drop(self.mem.adopt_writable(mfn));
         }

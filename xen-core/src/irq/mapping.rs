@@ -60,7 +60,7 @@ impl IrqTable {
     }
 
     /// Makes a message-signalled interrupt and maps it into a domain's PIRQs; the device is programmed to send it,
-    /// masked. `is_ram` tells whether an address is memory rather than a device.
+    /// masked. `is_device` tells whether a physical address is a device's.
     ///
     /// # Errors
     /// `EINVAL`, `EDOM`, `EOPNOTSUPP`, `EEXIST`, `ENOSPC` as PHYSDEVOP_map_pirq documents them; `ENODEV` if the
@@ -72,7 +72,7 @@ impl IrqTable {
         request: MsiRequest,
         wanted: i32,
         cpu: CpuId,
-        is_ram: &dyn Fn(u64) -> bool,
+        is_device: &dyn Fn(u64) -> bool,
     ) -> Result<Pirq, Errno> {
         let nr_gsis = self.config.nr_gsis;
         let mut state = self.state.lock();
@@ -98,7 +98,7 @@ impl IrqTable {
         }
         state.devices.get_mut(request.device)?;
         let source = match request.entry {
-            Some(entry) => MsiSource::find_msix(board, request.device, entry, is_ram)?,
+            Some(entry) => MsiSource::find_msix(board, request.device, entry, is_device)?,
             None => MsiSource::find_msi(board, request.device)?,
         };
         if state.msi_sources().any(|(_, used)| {

@@ -153,13 +153,13 @@ impl MsiSource {
         })
     }
 
-    /// Entry `entry` of the MSI-X table of `device`. The table must lie where `is_ram` says there is no RAM: the
-    /// device's registers tell the address, and the hardware domain can write those.
+    /// Entry `entry` of the MSI-X table of `device`. The table must lie where `is_device` says a device may
+    /// be: the device's own registers tell the address, and the hardware domain can write those.
     pub(super) fn find_msix(
         pio: &impl Pio,
         device: PciAddress,
         entry: u32,
-        is_ram: &dyn Fn(u64) -> bool,
+        is_device: &dyn Fn(u64) -> bool,
     ) -> Result<Self, Errno> {
         let capability = device.capability(pio, CAP_MSIX).ok_or(Errno::ENODEV)?;
         let control = device.read(pio, capability + 2, Width::Word);
@@ -175,7 +175,7 @@ impl MsiSource {
         let last = entry_addr
             .checked_add(MSIX_ENTRY_BYTES - 1)
             .ok_or(Errno::ENXIO)?;
-        if is_ram(entry_addr) || is_ram(last) {
+        if !is_device(entry_addr) || !is_device(last) {
             return Err(Errno::ENXIO);
         }
         Ok(Self {

@@ -199,13 +199,4 @@ impl DomainPirqs {
             word.fetch_and(!bit, Ordering::SeqCst);
         }
     }
-
-    /// Whether the page, if there is one, says that `pirq` needs an EOI.
-    pub(super) fn says_needs_eoi(&self, frames: &impl Frames, pirq: Pirq) -> bool {
-        let Some(mfn) = self.eoi_map else { return true };
-        let Some(word) = frames.words(mfn).get(pirq.0 as usize / 64) else {
-            return true;
-        };
-        word.load(Ordering::SeqCst) & (1u64 << (pirq.0 % 64)) != 0
-    }
 }

@@ -186,19 +186,6 @@ impl IrqTable {
         Ok(auto_unmask)
     }
 
-    /// A domain unmasked the event channel of a PIRQ. If it cleared the bit that tells it to say EOI, this is all
-    /// that will come from it.
-    pub fn unmasked(&self, board: &impl Board, owner: PirqOwner, pirq: Pirq) {
-        let mut state = self.state.lock();
-        let pirqs = state.pirqs(owner, self.config.nr_gsis);
-        if let Some(irq) = pirqs
-            .irq(pirq)
-            .filter(|_| !pirqs.says_needs_eoi(board, pirq))
-        {
-            state.end_of_interrupt(board, owner.id, irq, pirq);
-        }
-    }
-
     /// Whether several domains have the interrupt behind a PIRQ; `None` if the PIRQ is out of range.
     #[must_use]
     pub fn is_shared(&self, owner: PirqOwner, pirq: Pirq) -> Option<bool> {

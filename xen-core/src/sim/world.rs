@@ -9,13 +9,14 @@ use hypercall_abi::xen::DomId;
 
 use super::{SimConfig, SimMachine};
 use crate::boot::e820::E820Entry;
+use crate::boot::firmware::FirmwareInfo;
 use crate::boot::options::Options;
 use crate::console::Console;
 use crate::cpu_policy::CpuPolicies;
 use crate::domain::{Domain, DomainConfig, DomainTable, Privileges, Vcpu};
 use crate::hypervisor::Hypervisor;
-use crate::irq::{Configuration, IrqTable};
-use crate::machine::WallTime;
+use crate::irq::{self, IrqTable};
+use crate::machine::{Irqs, WallTime};
 use crate::mm::{Memory, PageInfo};
 use crate::num::{Mfn, VcpuId};
 use crate::sched::Scheduler;
@@ -49,14 +50,14 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
         domains: DomainTable::new(),
         sched: Scheduler::new(),
         timers: Timers::new(1),
-        irqs: IrqTable::new(Configuration { nr_gsis: 24, ..Configuration::default() }),
+        irqs: IrqTable::new(irq::Configuration { nr_gsis: machine.nr_gsis(), ..irq::Configuration::default() }),
         console: Console::default(),
         wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),
         policies,
         e820: Vec::<E820Entry>::new(),
+        firmware: FirmwareInfo::default(),
         options: Options::default(),
         command_line: String::new(),
-        firmware: crate::boot::firmware::FirmwareInfo::default(),
         machine,
     }
 }

@@ -7,7 +7,7 @@ mod domain_timers;
 mod pvclock;
 mod timer;
 mod vcpu_timers;
-mod wallclock;
+pub mod wallclock;
 
 pub use timer::{Event, TimerKey, TimerTask, Timers};
 pub use wallclock::boot_time;
