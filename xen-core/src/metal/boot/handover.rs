@@ -25,7 +25,7 @@ use xen_core::mm::{Memory, PageInfo};
 use xen_core::num::{CpuId, Gsi, Mfn, PAGE_SHIFT};
 use xen_core::sched::Scheduler;
 use xen_core::sync::{Rank, RankedMutex};
-use xen_core::time::{Timers, wallclock};
+use xen_core::time::{Timers, boot_time};
 
 use super::{BootState, early_log, free_memory};
 use crate::metal::cpu::{cpuid, percpu};
@@ -84,7 +84,7 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         console,
         wallclock: RankedMutex::new(
             Rank::Machine,
-            wallclock::boot_time(cmos::read(), clock::now_ns()),
+            boot_time(cmos::read(), clock::now_ns()),
         ),
         e820,
         firmware: FirmwareInfo {

@@ -1,4 +1,5 @@
-//! Stacks: five for each CPU, each 32 KiB, aligned to its size, below it an unmapped guard of the same size.
+//! Stacks: five for each CPU, each of 64 KiB, aligned to its size, below it an unmapped guard of the same size. Of the
+//! four interrupt stacks only the upper part is mapped.
 //!
 //! The alignment is how a CPU finds its own data: guests own both GS bases, so the stack pointer is the one register
 //! that is always ours. The top of every stack holds a [`CpuTop`].
@@ -12,6 +13,8 @@ use crate::metal::cpu::percpu::PerCpu;
 
 /// Bytes of a stack.
 pub const STACK_SIZE: u64 = 64 << 10;
+/// Bytes of an interrupt stack that are mapped.
+const INTERRUPT_STACK_SIZE: u64 = 16 << 10;
 /// From one stack to the next: the stack and its guard.
 const STACK_STRIDE: u64 = 2 * STACK_SIZE;
 
@@ -54,7 +57,6 @@ pub struct CpuTop {
     pub main_frame: u64,
 }
 
-/// Offset of the CPU's pointer from the end of the stack, for use with the stack pointer.
 const _: () = assert!(size_of::<CpuTop>().is_multiple_of(16));
 const _: () = assert!((core::mem::offset_of!(CpuTop, regs.ss) + 8).is_multiple_of(16));
 
@@ -68,9 +70,10 @@ pub fn top(cpu: u32, stack: Stack) -> u64 {
 pub fn create(number: u32, cpu: *const PerCpu) {
     for stack in Stack::ALL {
         let top = top(number, stack);
-        let base = top & !(STACK_SIZE - 1);
+        let end = (top | (STACK_SIZE - 1)) + 1;
+        let size = if stack == Stack::Main { STACK_SIZE } else { INTERRUPT_STACK_SIZE };
         with_tables(|tables| {
-            for page in (base..base + STACK_SIZE).step_by(PAGE_SIZE as usize) {
+            for page in (end - size..end).step_by(PAGE_SIZE as usize) {
                 let frame = tables.allocate();
                 tables.map(page, frame, PAGE_SIZE, Rights::ReadWrite);
             }
