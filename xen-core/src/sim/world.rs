@@ -15,8 +15,8 @@ use crate::console::Console;
 use crate::cpu_policy::CpuPolicies;
 use crate::domain::{Domain, DomainConfig, DomainTable, Privileges, Vcpu};
 use crate::hypervisor::Hypervisor;
-        timers: Timers::new(config.cpus),
-        irqs: IrqTable::new(irq::Configuration { nr_gsis: machine.nr_gsis(), ..irq::Configuration::default() }),
+use crate::irq::{self, IrqTable};
+use crate::machine::{Irqs, WallTime};
 use crate::mm::{Memory, PageInfo};
 use crate::num::{Mfn, VcpuId};
 use crate::sched::Scheduler;
