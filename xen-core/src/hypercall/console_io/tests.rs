@@ -62,7 +62,10 @@ fn typed_bytes_reach_dom0_and_survive_a_fault() {
     assert_eq!(call(&hv, &mut dom0, 1, 16, 0x1000), Errno::EFAULT.to_ret());
     let at = dom0.va(BUFFER);
     assert_eq!(call(&hv, &mut dom0, 1, 4, at), 4);
-    assert_eq!(dom0.load(&hv, at).unwrap() as u32, u32::from_le_bytes(*b"root"));
+    assert_eq!(
+        dom0.load(&hv, at).unwrap() as u32,
+        u32::from_le_bytes(*b"root")
+    );
     assert_eq!(call(&hv, &mut dom0, 1, 4, at), 1);
     assert_eq!(call(&hv, &mut dom0, 1, 4, at), 0);
 }
@@ -77,14 +80,22 @@ fn three_ctrl_a_lead_to_the_debug_keys() {
     hv.handle_vector(CpuId(0), SERIAL_VECTOR);
     let text = console(&hv);
     assert!(text.contains("*** Serial input to Xen"), "{text}");
-    assert!(text.contains("key 'q' (ascii '71') => dump domain info"), "{text}");
+    assert!(
+        text.contains("key 'q' (ascii '71') => dump domain info"),
+        "{text}"
+    );
     let at = dom0.va(BUFFER);
     assert_eq!(call(&hv, &mut dom0, 1, 16, at), 0);
     // Every key that only prints does print, and none disturbs anything.
     hv.machine.type_console(b"*~\x07");
     hv.handle_vector(CpuId(0), SERIAL_VECTOR);
     let text = console(&hv);
-    for expected in ["[q: ", "General information for domain 0", "Physical memory", "TSC "] {
+    for expected in [
+        "[q: ",
+        "General information for domain 0",
+        "Physical memory",
+        "TSC ",
+    ] {
         assert!(text.contains(expected), "{expected} in {text}");
     }
     dom0.audit(&hv);

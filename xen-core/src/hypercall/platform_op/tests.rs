@@ -32,7 +32,10 @@ fn call(hv: &World, guest: &mut PvGuest, op: &PlatformOp) -> Result<u64, Errno> 
     let addr = guest.put(hv, ARG, op);
     let returned = guest.hypercall(hv, HypercallNr::PLATFORM_OP, [addr, 0, 0, 0, 0, 0]);
     u64::try_from(returned).map_err(|_| {
-        i32::try_from(-returned).ok().and_then(Errno::from_raw).expect("an errno of the contract")
+        i32::try_from(-returned)
+            .ok()
+            .and_then(Errno::from_raw)
+            .expect("an errno of the contract")
     })
 }
 
@@ -42,8 +45,15 @@ fn answer(hv: &World, guest: &PvGuest, i: u64) -> u64 {
 }
 
 fn firmware(kind: FirmwareInfoType, index: u32, u: FirmwareInfoU) -> PlatformOp {
-    let info = FirmwareInfo { r#type: kind, index, u };
-    op(PlatformCmd::FIRMWARE_INFO, PlatformOpU::from_firmware_info(info))
+    let info = FirmwareInfo {
+        r#type: kind,
+        index,
+        u,
+    };
+    op(
+        PlatformCmd::FIRMWARE_INFO,
+        PlatformOpU::from_firmware_info(info),
+    )
 }
 
 #[test]
@@ -67,7 +77,12 @@ fn what_is_not_offered_says_so() {
     let mut dom0 = PvGuest::dom0(&hv, 64);
     for cmd in [31, 32, 35, 49, 52, 53, 58, 59, 63] {
         let op = op(PlatformCmd(cmd), PlatformOpU::new_zeroed());
-        assert_eq!(call(&hv, &mut dom0, &op), Err(Errno::ENOSYS), "{:?}", op.cmd);
+        assert_eq!(
+            call(&hv, &mut dom0, &op),
+            Err(Errno::ENOSYS),
+            "{:?}",
+            op.cmd
+        );
     }
 }
 
@@ -75,13 +90,28 @@ fn what_is_not_offered_says_so() {
 fn the_wall_clock_is_set_for_system_time_0() {
     let hv = world();
     let mut dom0 = PvGuest::dom0(&hv, 64);
-    let mut time = Settime64 { secs: 1_000_000, nsecs: 5, mbz: 0, system_time: 2_000_000_000 };
+    let mut time = Settime64 {
+        secs: 1_000_000,
+        nsecs: 5,
+        mbz: 0,
+        system_time: 2_000_000_000,
+    };
     let op64 = |time| op(PlatformCmd::SETTIME64, PlatformOpU::from_settime64(time));
     assert_eq!(call(&hv, &mut dom0, &op64(time)), Ok(0));
-    assert_eq!(*hv.wallclock.lock(), WallTime { secs: 999_998, nanos: 5 });
+    assert_eq!(
+        *hv.wallclock.lock(),
+        WallTime {
+            secs: 999_998,
+            nanos: 5
+        }
+    );
     time.mbz = 1;
     assert_eq!(call(&hv, &mut dom0, &op64(time)), Err(Errno::EINVAL));
-    let time = Settime32 { secs: 77, nsecs: 0, system_time: 0 };
+    let time = Settime32 {
+        secs: 77,
+        nsecs: 0,
+        system_time: 0,
+    };
     let op32 = op(PlatformCmd::SETTIME32, PlatformOpU::from_settime32(time));
     assert_eq!(call(&hv, &mut dom0, &op32), Ok(0));
     assert_eq!(*hv.wallclock.lock(), WallTime { secs: 77, nanos: 0 });
@@ -101,7 +131,11 @@ fn a_machine_that_told_nothing_answers_as_a_bios_without_data() {
         (6, 0, Err(Errno::EINVAL)),
     ] {
         let op = firmware(FirmwareInfoType(kind), index, FirmwareInfoU::new_zeroed());
-        assert_eq!(call(&hv, &mut dom0, &op), expected, "type {kind} index {index}");
+        assert_eq!(
+            call(&hv, &mut dom0, &op),
+            expected,
+            "type {kind} index {index}"
+        );
     }
 }
 
@@ -109,7 +143,10 @@ fn a_machine_that_told_nothing_answers_as_a_bios_without_data() {
 fn disks_are_described_within_the_callers_buffer() {
     let mut hv = world();
     hv.firmware.keyboard_flags = 0x20;
-    hv.firmware.mbr_signatures.push(MbrSignature { device: 0x80, signature: 0xdead_beef });
+    hv.firmware.mbr_signatures.push(MbrSignature {
+        device: 0x80,
+        signature: 0xdead_beef,
+    });
     hv.firmware.disks.push(BiosDisk {
         device: 0x80,
         version: 0x30,
@@ -120,16 +157,28 @@ fn disks_are_described_within_the_callers_buffer() {
         parameters: std::vec![30, 0, 1, 2, 3, 4, 5, 6],
     });
     let mut dom0 = PvGuest::dom0(&hv, 64);
-    let keyboard = firmware(FirmwareInfoType::KBD_SHIFT_FLAGS, 0, FirmwareInfoU::new_zeroed());
+    let keyboard = firmware(
+        FirmwareInfoType::KBD_SHIFT_FLAGS,
+        0,
+        FirmwareInfoU::new_zeroed(),
+    );
     assert_eq!(call(&hv, &mut dom0, &keyboard), Ok(0));
     assert_eq!(answer(&hv, &dom0, 1), 0x20);
-    let mbr = firmware(FirmwareInfoType::DISK_MBR_SIGNATURE, 0, FirmwareInfoU::new_zeroed());
+    let mbr = firmware(
+        FirmwareInfoType::DISK_MBR_SIGNATURE,
+        0,
+        FirmwareInfoU::new_zeroed(),
+    );
     assert_eq!(call(&hv, &mut dom0, &mbr), Ok(0));
     assert_eq!(answer(&hv, &dom0, 1), 0xdead_beef_0000_0080);
     let at = dom0.put(&hv, BUFFER, &6u64);
     let mut info = FirmwareDiskInfo::new_zeroed();
     info.edd_params = GuestHandle::from_addr(at);
-    let disk = firmware(FirmwareInfoType::DISK_INFO, 0, FirmwareInfoU::from_disk_info(info));
+    let disk = firmware(
+        FirmwareInfoType::DISK_INFO,
+        0,
+        FirmwareInfoU::from_disk_info(info),
+    );
     assert_eq!(call(&hv, &mut dom0, &disk), Ok(0));
     assert_eq!(answer(&hv, &dom0, 1), 0x3ffe_03ff_0005_3080);
     // The length in front, then what fits.
@@ -141,14 +190,26 @@ fn sleep_states_are_checked_and_announced() {
     let hv = world();
     let mut dom0 = PvGuest::dom0(&hv, 64);
     let mut sleep = |sleep_state, val_a, val_b, flags| {
-        let arg = EnterAcpiSleep { val_a, val_b, sleep_state, flags };
-        let op = op(PlatformCmd::ENTER_ACPI_SLEEP, PlatformOpU::from_enter_acpi_sleep(arg));
+        let arg = EnterAcpiSleep {
+            val_a,
+            val_b,
+            sleep_state,
+            flags,
+        };
+        let op = op(
+            PlatformCmd::ENTER_ACPI_SLEEP,
+            PlatformOpU::from_enter_acpi_sleep(arg),
+        );
         call(&hv, &mut dom0, &op)
     };
     assert_eq!(sleep(0, 0x3c00, 0, 0), Err(Errno::EINVAL));
     assert_eq!(sleep(6, 0x3c00, 0, 0), Err(Errno::EINVAL));
     assert_eq!(sleep(5, 0x3c00, 0, 1), Err(Errno::EINVAL));
-    assert_eq!(sleep(5, 0x3c00, 0x1c00, 0), Err(Errno::EINVAL), "SLP_EN in one register only");
+    assert_eq!(
+        sleep(5, 0x3c00, 0x1c00, 0),
+        Err(Errno::EINVAL),
+        "SLP_EN in one register only"
+    );
     assert_eq!(sleep(3, 0x3c00, 0, 0), Err(Errno::EOPNOTSUPP));
     hv.machine.take_console();
     // The simulated machine stays on.
@@ -165,7 +226,14 @@ fn processor_capabilities_lose_what_is_not_done() {
         let mut arg = SetProcessorPminfo::new_zeroed();
         (arg.id, arg.r#type) = (u32::MAX, kind);
         arg.u.set_pdc(GuestHandle::from_addr(pdc));
-        call(&hv, &mut dom0, &op(PlatformCmd::SET_PROCESSOR_PMINFO, PlatformOpU::from_set_pminfo(arg)))
+        call(
+            &hv,
+            &mut dom0,
+            &op(
+                PlatformCmd::SET_PROCESSOR_PMINFO,
+                PlatformOpU::from_set_pminfo(arg),
+            ),
+        )
     };
     assert_eq!(pminfo(PM_CX, 0), Err(Errno::ENOSYS));
     assert_eq!(pminfo(PM_PX, 0), Err(Errno::ENOSYS));
@@ -175,7 +243,10 @@ fn processor_capabilities_lose_what_is_not_done() {
     let mut arg = SetProcessorPminfo::new_zeroed();
     arg.r#type = PM_PDC;
     arg.u.set_pdc(GuestHandle::from_addr(at));
-    let pdc = op(PlatformCmd::SET_PROCESSOR_PMINFO, PlatformOpU::from_set_pminfo(arg));
+    let pdc = op(
+        PlatformCmd::SET_PROCESSOR_PMINFO,
+        PlatformOpU::from_set_pminfo(arg),
+    );
     assert_eq!(call(&hv, &mut dom0, &pdc), Ok(0));
     assert_eq!(dom0.load(&hv, at + 8).unwrap() as u32, 0x0fb);
     dom0.put(&hv, BUFFER, &[2u32, 1, 0]);
@@ -196,7 +267,11 @@ fn processors_are_told_apart_from_those_that_are_not_there() {
     assert_eq!(info(1), Ok(PcpuFlags::INVALID.bits()));
     assert_eq!(info(u32::MAX), Ok(PcpuFlags::INVALID.bits()));
     let mut change = |cmd, cpuid| {
-        call(&hv, &mut dom0, &op(cmd, PlatformOpU::from_cpu_ol(CpuOl { cpuid })))
+        call(
+            &hv,
+            &mut dom0,
+            &op(cmd, PlatformOpU::from_cpu_ol(CpuOl { cpuid })),
+        )
     };
     assert_eq!(change(PlatformCmd::CPU_ONLINE, 0), Ok(0));
     assert_eq!(change(PlatformCmd::CPU_ONLINE, 7), Err(Errno::EINVAL));
@@ -213,24 +288,57 @@ fn signatures_extend_family_and_model_where_the_base_says_so() {
 
 #[test]
 fn only_the_tsc_may_be_read() {
-    let entry = |cmd, idx, rsvd| ResourceEntry { u: ResourceEntryU::from_cmd(cmd), rsvd, idx, val: 0 };
+    let entry = |cmd, idx, rsvd| ResourceEntry {
+        u: ResourceEntryU::from_cmd(cmd),
+        rsvd,
+        idx,
+        val: 0,
+    };
     assert_eq!(check_resource_access(&entry(0, MSR_TSC, 0)), Ok(()));
-    assert_eq!(check_resource_access(&entry(0, 0x1a0, 0)), Err(Errno::EPERM));
-    assert_eq!(check_resource_access(&entry(1, MSR_TSC, 0)), Err(Errno::EPERM));
-    assert_eq!(check_resource_access(&entry(0, MSR_TSC, 1)), Err(Errno::EINVAL));
-    assert_eq!(check_resource_access(&entry(1, 1 << 32, 0)), Err(Errno::EINVAL));
-    assert_eq!(check_resource_access(&entry(2, MSR_TSC, 0)), Err(Errno::EOPNOTSUPP));
+    assert_eq!(
+        check_resource_access(&entry(0, 0x1a0, 0)),
+        Err(Errno::EPERM)
+    );
+    assert_eq!(
+        check_resource_access(&entry(1, MSR_TSC, 0)),
+        Err(Errno::EPERM)
+    );
+    assert_eq!(
+        check_resource_access(&entry(0, MSR_TSC, 1)),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        check_resource_access(&entry(1, 1 << 32, 0)),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        check_resource_access(&entry(2, MSR_TSC, 0)),
+        Err(Errno::EOPNOTSUPP)
+    );
 }
 
 #[test]
 fn a_batch_of_register_accesses_stops_at_the_first_refusal() {
     let hv = world();
     let mut dom0 = PvGuest::dom0(&hv, 64);
-    let entry = |idx| ResourceEntry { u: ResourceEntryU::from_cmd(0), rsvd: 0, idx, val: 0 };
+    let entry = |idx| ResourceEntry {
+        u: ResourceEntryU::from_cmd(0),
+        rsvd: 0,
+        idx,
+        val: 0,
+    };
     let at = dom0.put(&hv, BUFFER, &[entry(MSR_TSC), entry(0x1a0), entry(MSR_TSC)]);
     let mut batch = |nr_entries, cpu| {
-        let arg = ResourceOp { nr_entries, cpu, entries: GuestHandle::from_addr(at) };
-        call(&hv, &mut dom0, &op(PlatformCmd::RESOURCE_OP, PlatformOpU::from_resource_op(arg)))
+        let arg = ResourceOp {
+            nr_entries,
+            cpu,
+            entries: GuestHandle::from_addr(at),
+        };
+        call(
+            &hv,
+            &mut dom0,
+            &op(PlatformCmd::RESOURCE_OP, PlatformOpU::from_resource_op(arg)),
+        )
     };
     assert_eq!(batch(0, 0), Ok(0));
     assert_eq!(batch(4, 0), Err(Errno::EINVAL));
