@@ -330,7 +330,9 @@ impl Console {
     /// Whether the ring got text since this was last asked: VIRQ_CON_RING is due then.
     #[must_use]
     pub fn take_ring_news(&self) -> bool {
-        self.shared.ring_news.swap(false, Ordering::AcqRel)
+        // Asked on every tick: only a line that is there is worth the exchange.
+        self.shared.ring_news.load(Ordering::Relaxed)
+            && self.shared.ring_news.swap(false, Ordering::AcqRel)
     }
 
     /// Runs `body` with the output locked; in an emergency without, if somebody else holds the lock.

@@ -92,6 +92,9 @@ impl<M: Machine> Hypervisor<M> {
             }
             break;
         }
+        if let Some(running) = &cpu.current {
+            self.report_registers(cpu.id, &running.vcpu, &running.ctx, regs);
+        }
         // XSA-202: whatever happened, a PV guest runs with interrupts open and no I/O privilege.
         regs.rflags = (regs.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
     }

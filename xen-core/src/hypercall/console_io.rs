@@ -69,3 +69,6 @@ impl<M: Machine> Call<'_, M> {
         Ok(Outcome::Done(bytes.len() as u64))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -421,3 +421,6 @@ fn msix_entry(arg: &PhysdevMapPirq) -> Result<Option<u32>, Errno> {
         .map(Some)
         .map_err(|_| Errno::EINVAL)
 }
+
+#[cfg(test)]
+mod tests;

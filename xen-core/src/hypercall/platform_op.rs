@@ -405,46 +405,4 @@ fn signature(eax: u32) -> (u32, u32, u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use hypercall_abi::platform::ResourceEntryU;
-
-    use super::*;
-
-    #[test]
-    fn signatures_extend_family_and_model_where_the_base_says_so() {
-        assert_eq!(signature(0x0005_06e3), (6, 0x5e, 3));
-        assert_eq!(signature(0x00a2_0f12), (0x19, 0x21, 2));
-        assert_eq!(signature(0x0000_0543), (5, 4, 3));
-    }
-
-    #[test]
-    fn only_the_tsc_may_be_read() {
-        let entry = |cmd, idx, rsvd| ResourceEntry {
-            u: ResourceEntryU::from_cmd(cmd),
-            rsvd,
-            idx,
-            val: 0,
-        };
-        assert_eq!(check_resource_access(&entry(0, MSR_TSC, 0)), Ok(()));
-        assert_eq!(
-            check_resource_access(&entry(0, 0x1a0, 0)),
-            Err(Errno::EPERM)
-        );
-        assert_eq!(
-            check_resource_access(&entry(1, MSR_TSC, 0)),
-            Err(Errno::EPERM)
-        );
-        assert_eq!(
-            check_resource_access(&entry(0, MSR_TSC, 1)),
-            Err(Errno::EINVAL)
-        );
-        assert_eq!(
-            check_resource_access(&entry(1, 1 << 32, 0)),
-            Err(Errno::EINVAL)
-        );
-        assert_eq!(
-            check_resource_access(&entry(2, MSR_TSC, 0)),
-            Err(Errno::EOPNOTSUPP)
-        );
-    }
-}
+mod tests;

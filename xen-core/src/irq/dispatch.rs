@@ -17,6 +17,7 @@ impl<M: Machine> Hypervisor<M> {
             TIMER_VECTOR => {
                 self.machine.eoi(vector);
                 self.run_timers(cpu);
+                self.announce_log();
             }
             KICK_VECTOR => self.machine.eoi(vector),
             SERIAL_VECTOR => {
@@ -50,12 +51,7 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// As [`IrqTable::bind`](super::IrqTable::bind).
-    pub fn bind_pirq_irq(
-        &self,
-        domain: &Domain,
-        pirq: Pirq,
-        share: bool,
-    ) -> Result<(), Errno> {
+    pub fn bind_pirq_irq(&self, domain: &Domain, pirq: Pirq, share: bool) -> Result<(), Errno> {
         let cpu = self.interrupt_cpu(domain, VcpuId(0));
         self.irqs
             .bind(&self.machine, PirqOwner::of(domain), pirq, share, cpu)

@@ -4,7 +4,6 @@ extern crate std;
 
 mod board;
 
-use core::sync::atomic::Ordering;
 use std::vec;
 use std::vec::Vec;
 
