@@ -70,6 +70,32 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect("^42 answers\n.*xen")
         .enter("poweroff\n")
         .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-disk-ide",
+            "Linux reads and writes a disk by port I/O and an edge interrupt",
+        )
+        .disk()
+        .dom0_append("checks=disk then=poweroff")
+        .check("disk")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-disk-ahci",
+            "Linux reads and writes a disk by MMIO and MSI or a level interrupt",
+        )
+        .qemu(&["-machine", "q35"])
+        .disk()
+        .dom0_append("checks=disk then=poweroff")
+        .check("disk")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-power-button",
+            "the power button reaches Linux by ACPI's interrupt",
+        )
+        .dom0_append("checks=button then=poweroff")
+        .expect("press the power button")
+        .qmp("system_powerdown")
+        .check("button")
+        .end(End::PowerOff),
         to_shell("dom0-bochs", "Linux reaches its shell in Bochs")
             .bochs("corei7_skylake_x")
             .long(),
