@@ -21,6 +21,15 @@ pub fn kernel_log(transcript: &str) -> Result<Vec<String>> {
     Ok(lines.map(str::to_owned).collect())
 }
 
+/// The level of a warning; worse ones are lower.
+pub const WARNING: u32 = 4;
+
+/// The level of a line as `dmesg -r` prints it: 0 for an emergency to 7 for debugging. The facility above it is dropped.
+pub fn level(line: &str) -> Option<u32> {
+    let number = line.strip_prefix('<')?.split('>').next()?;
+    Some(number.parse::<u32>().ok()? & 7)
+}
+
 /// Masks what differs from boot to boot.
 pub struct Mask {
     rules: Vec<(Regex, &'static str)>,
@@ -166,6 +175,13 @@ mod tests {
             mask.apply("<6>[ 1.0] 2 processors"),
             mask.apply("<6>[ 1.0] 4 processors")
         );
+    }
+
+    #[test]
+    fn levels_are_read_without_their_facility() {
+        assert_eq!(level("<4>[ 1.0] careful"), Some(WARNING));
+        assert_eq!(level("<30>[ 1.0] from user space"), Some(6));
+        assert_eq!(level("careful"), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub enum Shutdown {
     Reboot = 1,
     /// `SHUTDOWN_crash`.
     Crash = 3,
+    /// None: it reads an address that is not mapped, and has no handler.
+    Fault = 255,
 }
 
 /// What is put into the kernel's file.
@@ -80,6 +82,9 @@ impl PvKernel {
         code.push(0xbe); // mov esi, length
         code.extend_from_slice(&(self.message.len() as u32).to_le_bytes());
         code.extend_from_slice(&[0x31, 0xff, 0xb8, CONSOLE_IO, 0, 0, 0, 0x0f, 0x05]); // xor edi, edi; mov eax; syscall
+        if matches!(self.shutdown, Shutdown::Fault) {
+            code.extend_from_slice(&[0x48, 0x8b, 0x04, 0x25, 0x98, 0xba, 0xdc, 0x0e]); // mov rax, [0xedcba98]
+        }
         code.extend_from_slice(&[0x48, 0x8d, 0x35]); // lea rsi, [rip + reason]
         let reason_operand = code.len();
         code.extend_from_slice(&[0; 4]);

@@ -2,7 +2,7 @@
 
 use crate::artifacts::{Linux, rust, target_dir};
 use crate::bochs::Bochs;
-use crate::initramfs::{DOM0_MODULES, Initramfs};
+use crate::initramfs::{BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs};
 use crate::iso;
 use crate::machine::Running;
 use crate::qemu::{Boot, Machine, Module, Qemu};
@@ -54,7 +54,9 @@ impl Bench {
             std::fs::read(&vectors).with_context(|| format!("read {}", vectors.display()))?;
         initramfs.add("checks/vectors", 0o755, &contents);
         if let Some(folder) = &linux.modules {
-            initramfs.add_modules(folder, &DOM0_MODULES)?;
+            let modules = [&DOM0_MODULES[..], &BUTTON_MODULES].concat();
+            initramfs.add_modules(folder, "order", &modules)?;
+            initramfs.add_modules(folder, "order.disk", &DISK_MODULES)?;
         }
         let initramfs = initramfs.write(&target_dir().join("dom0-tests.cpio.gz"))?;
         let guests = scenarios
@@ -90,7 +92,7 @@ impl Bench {
     fn try_run(&self, scenario: &Scenario) -> Result<Verdict> {
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         let boot = self.boot(scenario, folder.path())?;
-        let mut machine = self.start(scenario, &boot)?;
+        let mut machine = self.start(scenario, &boot, folder.path())?;
         let fatal = fatal_patterns(scenario)?;
         let mut verdict = Verdict::Success;
         for step in &scenario.steps {
@@ -169,12 +171,14 @@ impl Bench {
         })
     }
 
-    fn start(&self, scenario: &Scenario, boot: &Boot) -> Result<Running> {
+    fn start(&self, scenario: &Scenario, boot: &Boot, folder: &Path) -> Result<Running> {
         let transcript = self.transcript(scenario);
         Ok(match (scenario.emulator, boot) {
-            (Emulator::Qemu, _) => {
-                Running::Qemu(Qemu::start(&self.machine(scenario), boot, &transcript)?)
-            }
+            (Emulator::Qemu, _) => Running::Qemu(Qemu::start(
+                &self.machine(scenario, folder)?,
+                boot,
+                &transcript,
+            )?),
             (Emulator::Bochs, Boot::CdRom(image)) => {
                 let memory = megabytes(scenario.memory).context("Bochs wants memory in M or G")?;
                 Running::Bochs(Bochs::start(
@@ -189,20 +193,32 @@ impl Bench {
         })
     }
 
-    fn machine(&self, scenario: &Scenario) -> Machine {
+    fn machine(&self, scenario: &Scenario, folder: &Path) -> Result<Machine> {
         let cpu = format!("{}{}", scenario.cpu, if self.is_xen { XEN_CPU } else { "" });
-        let extra = scenario
+        let mut extra: Vec<String> = scenario
             .qemu
             .iter()
             .map(|word| (*word).to_owned())
             .collect();
-        Machine {
+        if scenario.disk {
+            let disk = folder.join("disk");
+            let mut contents = b"disk of the test
+"
+            .to_vec();
+            contents.resize(1 << 20, 0);
+            std::fs::write(&disk, contents)?;
+            extra.extend([
+                "-drive".into(),
+                format!("file={},format=raw,if=ide", disk.display()),
+            ]);
+        }
+        Ok(Machine {
             cpu,
             memory: scenario.memory.into(),
             smp: scenario.smp,
             kvm: false,
             extra,
-        }
+        })
     }
 
     fn boot(&self, scenario: &Scenario, folder: &Path) -> Result<Boot> {

@@ -102,6 +102,8 @@ pub struct Scenario {
     pub smp: u32,
     /// More arguments for QEMU.
     pub qemu: Vec<&'static str>,
+    /// Whether there is a disk that the `disk` check knows.
+    pub disk: bool,
     /// Who loads the hypervisor.
     pub loader: Loader,
     /// Options of the hypervisor behind [`APPEND`].
@@ -135,6 +137,7 @@ impl Scenario {
             memory: "1G",
             smp: 1,
             qemu: Vec::new(),
+            disk: false,
             loader: Loader::Qemu,
             append: "",
             kernel: Kernel::Linux,
@@ -192,6 +195,12 @@ impl Scenario {
     pub fn qemu(mut self, arguments: &[&'static str]) -> Self {
         self.qemu.extend(arguments);
         self
+    }
+
+    /// Give it the disk that the `disk` check expects.
+    #[must_use]
+    pub fn disk(self) -> Self {
+        Self { disk: true, ..self }
     }
 
     /// Boot from a CD through GRUB.

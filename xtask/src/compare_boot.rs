@@ -5,12 +5,12 @@ use crate::machine::Hypervisor;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use xenolith_tests::artifacts::{self, Linux, workspace};
-use xenolith_tests::compare::{AllowList, Mask, difference, kernel_log};
+use xenolith_tests::compare::{AllowList, Mask, WARNING, difference, kernel_log, level};
 use xenolith_tests::runner::{Bench, XEN_CPU};
 use xenolith_tests::scenario::{End, Scenario};
 
 /// Options of `cargo xtask compare-boot`.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Options {
     /// Build with all optimisations
     #[arg(long)]
@@ -18,6 +18,9 @@ pub struct Options {
     /// Also show the reference's lines that ours does not have
     #[arg(long)]
     pub missing: bool,
+    /// Only warnings and worse of ours count
+    #[arg(long)]
+    pub warnings: bool,
     /// A kernel for dom0 instead of Debian's
     #[arg(long, value_name = "FILE")]
     pub linux: Option<PathBuf>,
@@ -34,11 +37,16 @@ pub fn compare_boot(options: &Options) -> Result<()> {
 
     let reference = log_of(options, Hypervisor::DebianXen, "compare-reference")?;
     let ours = log_of(options, options.hypervisor, "compare-ours")?;
-    let found = difference(&ours, &reference, &Mask::new()?, &allow);
+    let mut found = difference(&ours, &reference, &Mask::new()?, &allow);
     if options.missing {
         for line in &found.missing {
             println!("- {line}");
         }
+    }
+    if options.warnings {
+        found
+            .added
+            .retain(|line| level(line).is_none_or(|level| level <= WARNING));
     }
     for line in &found.added {
         println!("+ {line}");

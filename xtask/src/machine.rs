@@ -131,7 +131,7 @@ impl Dom0 {
     fn initramfs(&self, linux: &Linux) -> Result<PathBuf> {
         let mut initramfs = Initramfs::new()?;
         if let Some(folder) = &linux.modules {
-            initramfs.add_modules(folder, &DOM0_MODULES)?;
+            initramfs.add_modules(folder, "order", &DOM0_MODULES)?;
         }
         initramfs
             .write(&target_dir().join("dom0.cpio.gz"))

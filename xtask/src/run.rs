@@ -1,7 +1,7 @@
 //! `cargo xtask run`: banner, Linux, root shell, all on this terminal.
 
 use crate::machine::{Computer, Dom0};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use xenolith_tests::artifacts::host;
@@ -21,6 +21,9 @@ pub struct Options {
 
 /// Boot; QEMU takes this process's place.
 pub fn run(options: &Options) -> Result<()> {
+    if options.computer.kvm && !std::path::Path::new("/dev/kvm").exists() {
+        bail!("there is no /dev/kvm on this machine: leave --kvm out to emulate");
+    }
     let program = host::qemu()?;
     let files = options.dom0.prepare()?;
     let machine = options.computer.machine(options.dom0.hypervisor);

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must hold, from formatting to booting Linux.
 
 use crate::build;
+use crate::compare_boot;
 use crate::layout::{self, LayoutArgs};
 use crate::machine::Hypervisor;
 use anyhow::{Result, bail};
@@ -71,12 +72,32 @@ pub fn test(options: &Options) -> Result<()> {
             }
         }
     }
+    if options.filter.is_empty() && !options.host && options.hypervisor == Hypervisor::Xenolith {
+        println!("check cargo xtask compare-boot");
+        match compare_boot(options) {
+            Ok(()) => passed += 1,
+            Err(error) => {
+                println!("check cargo xtask compare-boot ... FAILED: {error:#}");
+                failed += 1;
+            }
+        }
+    }
     println!("took {} s", start.elapsed().as_secs());
     println!("{passed} passed, {failed} failed");
     if failed > 0 {
         bail!("{failed} failed");
     }
     Ok(())
+}
+
+/// The log of Linux is compared with that on Debian's Xen; only warnings and worse count.
+fn compare_boot(options: &Options) -> Result<()> {
+    compare_boot::compare_boot(&compare_boot::Options {
+        release: !options.debug,
+        warnings: true,
+        linux: options.linux.clone(),
+        ..compare_boot::Options::default()
+    })
 }
 
 fn select(options: &Options) -> Vec<Scenario> {

@@ -52,11 +52,14 @@ pub fn package(name: &str) -> Result<PathBuf> {
 fn fetch(name: &str, root: &Path) -> Result<()> {
     let cache = cache_dir();
     std::fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
-    let apt = Apt::system();
-    let archive = match download(&apt, name, &cache) {
-        Ok(archive) => archive,
-        Err(_) => download(&Apt::private(&cache)?, name, &cache)?,
-    };
+    let private = Apt::private(&cache)?;
+    let archive = download(&Apt::system(), name, &cache)
+        .or_else(|_| download(&private, name, &cache))
+        .or_else(|_| {
+            private
+                .update()
+                .and_then(|()| download(&private, name, &cache))
+        })?;
     let unpacked = tempfile::tempdir_in(&cache)?;
     run(Command::new("dpkg-deb")
         .arg("-x")
@@ -113,7 +116,7 @@ impl Apt {
         }
     }
 
-    /// Lists of our own, fetched now from the sources that the system names.
+    /// Lists of our own, fetched by [`Self::update`] from the sources that the system names.
     fn private(cache: &Path) -> Result<Self> {
         let state = cache.join("apt/state");
         let packages = cache.join("apt/cache");
@@ -125,9 +128,13 @@ impl Apt {
             "-oDir::State::status=/var/lib/dpkg/status".into(),
             format!("-oDir::Cache={}", packages.display()),
         ]);
-        run(apt.command("apt-get").args(["-q", "update"]))
-            .context("the package lists could not be updated (is there a network?)")?;
         Ok(apt)
+    }
+
+    fn update(&self) -> Result<()> {
+        run(self.command("apt-get").args(["-q", "update"]))
+            .context("the package lists could not be updated (is there a network?)")?;
+        Ok(())
     }
 
     fn command(&self, tool: &str) -> Command {

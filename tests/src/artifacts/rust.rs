@@ -79,20 +79,17 @@ pub fn dom0_program(program: &str) -> Result<PathBuf> {
 /// The folder with the PV guests of `tests/guests`, built now.
 pub fn guests() -> Result<PathBuf> {
     ensure_target(BARE_METAL)?;
-    let manifest = workspace().join("tests/guests/Cargo.toml");
-    let target = target_dir().join("guests");
     let mut command = cargo(&[
         "build",
         "--release",
-        "--target",
-        BARE_METAL,
-        "--manifest-path",
+        "--package",
+        "xenolith-test-guests",
+        "--bins",
     ]);
     command
-        .arg(&manifest)
+        .args(["--target", BARE_METAL])
         .arg("--target-dir")
-        .arg(&target)
-        .current_dir(workspace().join("tests/guests"));
+        .arg(target_dir());
     run(&mut command, "cargo build of the guests")?;
-    Ok(target.join(BARE_METAL).join("release"))
+    Ok(target_dir().join(BARE_METAL).join("release"))
 }

@@ -8,6 +8,7 @@ mod modules;
 
 use crate::{artifacts::busybox, cpio::Archive, programs32};
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,9 @@ use std::process::Command;
 const INIT: &[u8] = include_bytes!("../../dom0/init");
 
 /// Scripts under `/checks`, by name.
-const CHECKS: [(&str, &[u8]); 3] = [
+const CHECKS: [(&str, &[u8]); 5] = [
+    ("button", include_bytes!("../../dom0/checks/button")),
+    ("disk", include_bytes!("../../dom0/checks/disk")),
     ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
     ("shell", include_bytes!("../../dom0/checks/shell")),
     ("fpu", include_bytes!("../../dom0/checks/fpu")),
@@ -31,10 +34,16 @@ pub const DOM0_MODULES: [&str; 5] = [
     "xen-gntalloc",
 ];
 
+/// Kernel modules of the power button and of input devices.
+pub const BUTTON_MODULES: [&str; 2] = ["button", "evdev"];
+
+/// Kernel modules of SATA and IDE disks, loaded by the `disk` check only.
+pub const DISK_MODULES: [&str; 3] = ["sd_mod", "ata_piix", "ahci"];
+
 /// A root file system under construction.
 pub struct Initramfs {
     archive: Archive,
-    module_order: String,
+    modules: BTreeSet<String>,
 }
 
 impl Initramfs {
@@ -62,7 +71,7 @@ impl Initramfs {
         }
         Ok(Self {
             archive,
-            module_order: String::new(),
+            modules: BTreeSet::new(),
         })
     }
 
@@ -71,26 +80,29 @@ impl Initramfs {
         self.archive.file(path, mode, contents);
     }
 
-    /// Add kernel modules of `folder` (`lib/modules/VERSION`) and those they depend on; `/init` loads them in order.
-    pub fn add_modules(&mut self, folder: &Path, names: &[&str]) -> Result<()> {
+    /// Add kernel modules of `folder` (`lib/modules/VERSION`) and those they depend on. `/init` loads those of group
+    /// `order` in order; the other groups are left to checks.
+    pub fn add_modules(&mut self, folder: &Path, group: &str, names: &[&str]) -> Result<()> {
+        let mut order = String::new();
         for module in modules::with_dependencies(folder, names)? {
             let name = module
                 .file_name()
                 .context("a module has a name")?
-                .to_string_lossy()
-                .into_owned();
-            self.archive
-                .file(&format!("modules/{name}"), 0o644, &read(&module)?);
-            self.module_order.push_str(&name);
-            self.module_order.push('\n');
+                .to_string_lossy();
+            if self.modules.insert(name.clone().into_owned()) {
+                self.archive
+                    .file(&format!("modules/{name}"), 0o644, &read(&module)?);
+            }
+            order.push_str(&name);
+            order.push('\n');
         }
+        self.archive
+            .file(&format!("modules/{group}"), 0o644, order.as_bytes());
         Ok(())
     }
 
     /// Compress and write to `path`.
-    pub fn write(mut self, path: &Path) -> Result<PathBuf> {
-        self.archive
-            .file("modules/order", 0o644, self.module_order.as_bytes());
+    pub fn write(self, path: &Path) -> Result<PathBuf> {
         let partial = path.with_extension("partial");
         let file = std::fs::File::create(&partial)
             .with_context(|| format!("create {}", partial.display()))?;

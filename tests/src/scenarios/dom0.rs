@@ -70,6 +70,58 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect("^42 answers\n.*xen")
         .enter("poweroff\n")
         .end(End::PowerOff),
+        Scenario::linux("dom0-nmi", "an NMI without a cause is passed to Linux")
+            .expect("dom0 # ")
+            .qmp("inject-nmi")
+            .expect("NMI received for unknown reason")
+            .enter("echo $((6 * 7)) answers; poweroff\n")
+            .expect("^42 answers")
+            .end(End::PowerOff),
+        Scenario::linux(
+            "console-switch",
+            "Ctrl-A three times leads to the hypervisor's keys and back",
+        )
+        .expect("dom0 # ")
+        .enter("\x01\x01\x01")
+        .expect("Serial input to Xen")
+        .enter("h")
+        .expect("'h' pressed")
+        .expect("reboot machine")
+        .enter("\x01\x01\x01")
+        .expect("Serial input to DOM0")
+        .enter("echo $((6 * 7)) answers\n")
+        .expect("^42 answers")
+        .enter("\x01\x01\x01")
+        .expect("Serial input to Xen")
+        .enter("R")
+        .expect("'R' pressed")
+        .end(End::Reset),
+        Scenario::linux(
+            "dom0-disk-ide",
+            "Linux reads and writes a disk by port I/O and an edge interrupt",
+        )
+        .disk()
+        .dom0_append("checks=disk then=poweroff")
+        .check("disk")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-disk-ahci",
+            "Linux reads and writes a disk by MMIO and MSI or a level interrupt",
+        )
+        .qemu(&["-machine", "q35"])
+        .disk()
+        .dom0_append("checks=disk then=poweroff")
+        .check("disk")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-power-button",
+            "the power button reaches Linux by ACPI's interrupt",
+        )
+        .dom0_append("checks=button then=poweroff")
+        .expect("press the power button")
+        .qmp("system_powerdown")
+        .check("button")
+        .end(End::PowerOff),
         to_shell("dom0-bochs", "Linux reaches its shell in Bochs")
             .bochs("corei7_skylake_x")
             .long(),

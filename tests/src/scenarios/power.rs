@@ -27,6 +27,14 @@ fn crashes() -> Vec<u8> {
     .file()
 }
 
+fn faults() -> Vec<u8> {
+    PvKernel {
+        shutdown: Shutdown::Fault,
+        ..PvKernel::default()
+    }
+    .file()
+}
+
 /// The scenarios of this subject.
 pub fn scenarios() -> Vec<Scenario> {
     vec![
@@ -67,6 +75,16 @@ pub fn scenarios() -> Vec<Scenario> {
         .append("noreboot")
         .expect("Hardware Dom0 crashed")
         .stays_on(),
+        Scenario::kernel(
+            "dom0-fault",
+            "a fault that dom0 has no handler for is reported with its registers",
+            Kernel::Made(faults),
+        )
+        .expect("Domain 0 .*crashed")
+        .expect("RIP: ")
+        .expect("rax: ")
+        .expect("Hardware Dom0 crashed")
+        .end(End::Reset),
         Scenario::linux("dom0-reboot", "reboot in dom0 resets the machine")
             .dom0_append("then=reboot")
             .expect("INIT reboot")

@@ -41,5 +41,13 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect(greeting)
         .expect("Hardware Dom0 halted")
         .stays_on(),
+        Scenario::guest(
+            "guest-hello",
+            "the shim's smallest guest says hello",
+            "hello",
+        )
+        .expect("hello from a PV guest with \\d+ pages")
+        .expect("Hardware Dom0 halted")
+        .stays_on(),
     ]
 }
