@@ -60,6 +60,9 @@ pub struct Memory {
     m2p_chunks: Once<Box<[Option<Mfn>]>>,
 }
 
+/// End of the memory that is the firmware's by tradition.
+const LOW_MEMORY: u64 = 1 << 20;
+
 impl Memory {
     /// Books over `frames`, of which none is usable yet: hand over RAM with [`Memory::add_range`] and tell device
     /// memory apart with [`Memory::mark_device_memory`]. `phys_bits` is the width of the processor's physical
@@ -92,16 +95,18 @@ impl Memory {
         }
     }
 
-    /// Marks as device memory every unusable frame that no RAM entry of the memory map touches. What RAM the
-    /// hypervisor keeps for itself stays out of everybody's reach.
+    /// Marks as device memory every unusable frame that no RAM entry of the memory map covers whole, and the first
+    /// megabyte, where firmware keeps its tables. What other RAM the hypervisor keeps for itself stays out of everybody's
+    /// reach.
     pub fn mark_device_memory(&self, map: &[E820Entry]) {
         for frame in 0..self.frames.len() {
             let start = frame << PAGE_SHIFT;
-            let is_ram = map.iter().any(|entry| {
-                entry.kind == E820_RAM
-                    && entry.addr < start + PAGE_SIZE
-                    && start < entry.addr.saturating_add(entry.size)
-            });
+            let is_ram = start >= LOW_MEMORY
+                && map.iter().any(|entry| {
+                    entry.kind == E820_RAM
+                        && entry.addr <= start
+                        && start + PAGE_SIZE <= entry.addr.saturating_add(entry.size)
+                });
             if let (false, Some(info)) = (is_ram, self.frames.get(Mfn(frame))) {
                 if info.count().state() == FrameState::Unusable {
                     info.set_count(CountWord::new(FrameState::Io));
