@@ -1,6 +1,6 @@
 //! What the layout test reads: the C name, size and field offsets of every type, the C name and value of every constant.
 //!
-//! The macros in [`crate::macros`] fill these tables from the definitions themselves, so no offset and no number is typed twice.
+//! The macros of this crate fill these tables from the definitions themselves, so no offset and no number is typed twice.
 //! `tests/layout.rs` compares them with `tests/layout.golden`, which `cargo xtask layout` derives from Xen's own headers.
 
 /// One member of a struct, or one arm of a union (then `offset` is 0).

@@ -90,6 +90,8 @@ pub const LAYOUT: &[layout::Entries] = &[
     nmi::LAYOUT,
     physdev::LAYOUT,
     platform::LAYOUT,
+    platform::firmware::LAYOUT,
+    platform::power::LAYOUT,
     pmu::LAYOUT,
     sched::LAYOUT,
     sysctl::LAYOUT,
@@ -101,5 +103,7 @@ pub const LAYOUT: &[layout::Entries] = &[
     vcpu::LAYOUT,
     version::LAYOUT,
     xen::LAYOUT,
+    xen::shared_info::LAYOUT,
+    xen::start_info::LAYOUT,
     xen_compat::LAYOUT,
 ];

@@ -32,15 +32,18 @@ impl Section {
     pub fn read(compiler: &Compiler, header: &str) -> Result<Self> {
         let seen = types::read(compiler, header, Side::Tools)?;
         let mut constants = seen.enumerators;
-        constants.extend(macros::integers(compiler, header, Side::Tools)?);
+        let macros = macros::integers(compiler, header, Side::Tools, &HashSet::new())?;
+        constants.extend(macros.constants);
         let mut known: HashSet<String> = constants.iter().map(|(name, _)| name.clone()).collect();
-        let mut hidden = types::read(compiler, header, Side::Hypervisor)?.enumerators;
-        hidden.extend(macros::integers(compiler, header, Side::Hypervisor)?);
+        let hidden = types::read(compiler, header, Side::Hypervisor)?.enumerators;
         constants.extend(
             hidden
                 .into_iter()
                 .filter(|(name, _)| known.insert(name.clone())),
         );
+        // What is no integer for a toolstack is none for the hypervisor, so only new macros are left to try.
+        known.extend(macros.others);
+        constants.extend(macros::integers(compiler, header, Side::Hypervisor, &known)?.constants);
         let mut types = Vec::new();
         for described in seen.types {
             // `DECLARE_HVM_SAVE_TYPE` hides a record's type code in the length of an array.

@@ -1,5 +1,6 @@
 //! Integer macros of a header: names from gcc's preprocessor, values from a program that prints them.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -7,13 +8,33 @@ use anyhow::{Context, Result, bail};
 
 use super::headers::{Compiler, Side};
 
-/// Names and values of the header's object-like macros that are integer constants, in order of definition.
-pub fn integers(compiler: &Compiler, header: &str, side: Side) -> Result<Vec<(String, i128)>> {
+/// What became of a header's macros.
+pub struct Integers {
+    /// Integer constants and their values.
+    pub constants: Vec<(String, i128)>,
+    /// Names of the others.
+    pub others: Vec<String>,
+}
+
+/// Names and values of the header's object-like macros that are integer constants, in order of definition, without those in `known`.
+pub fn integers(
+    compiler: &Compiler,
+    header: &str,
+    side: Side,
+    known: &HashSet<String>,
+) -> Result<Integers> {
     let output = compiler.gcc_ok(side, &compiler.source(header, ""), &["-E", "-dD"])?;
     let text = String::from_utf8(output.stdout)?;
-    let candidates = candidates(&text, &compiler.path_of(header));
+    let mut candidates = candidates(&text, &compiler.path_of(header));
+    candidates.retain(|name| !known.contains(name));
+    let all: HashSet<String> = candidates.iter().cloned().collect();
     let names = constant_ones(compiler, header, side, candidates)?;
-    values(compiler, header, side, &names)
+    let constants = values(compiler, header, side, &names)?;
+    let others = all
+        .into_iter()
+        .filter(|name| !names.contains(name))
+        .collect();
+    Ok(Integers { constants, others })
 }
 
 /// Object-like macros with a body that the header defines and nobody undefines.

@@ -1,7 +1,11 @@
-//! `xen.h`: hypercall numbers, domain ids, MMU calls, and the pages a PV guest shares with the hypervisor.
+//! `xen.h`: hypercall numbers, domain ids and MMU calls. The pages a PV guest shares with the hypervisor are in submodules and exported from here.
 
-use crate::arch_x86::xen_x86_64::ArchVcpuInfo;
-use crate::arch_x86::{ArchSharedInfo, XEN_LEGACY_MAX_VCPUS};
+pub(crate) mod shared_info;
+pub(crate) mod start_info;
+
+pub use self::shared_info::*;
+pub use self::start_info::*;
+
 use crate::guest_handle::GuestHandle;
 
 /// `xen_pfn_t`: a frame number; machine or guest-physical depending on the call.
@@ -313,49 +317,6 @@ codes! {
     }
 }
 
-flags! {
-    /// `start_info.flags`.
-    pub struct SifFlags(u32);
-    prefix "SIF_" {
-        /// The domain may do privileged operations.
-        PRIVILEGED = 1 << 0,
-        /// The domain is the first one.
-        INITDOMAIN = 1 << 1,
-        /// `mod_start` holds a list of multiboot modules.
-        MULTIBOOT_MOD = 1 << 2,
-        /// `mod_start` is a frame number, not an address.
-        MOD_START_PFN = 1 << 3,
-        /// The toolstack may use the P2M list in the guest's address space.
-        VIRT_P2M_4TOOLS = 1 << 4,
-        /// Power-management options.
-        PM_MASK = 0xFF << 8,
-    }
-}
-
-flags! {
-    /// `vcpu_time_info.flags`.
-    pub struct PvclockFlags(u8);
-    prefix "XEN_PVCLOCK_" {
-        /// The TSC is synchronised between vCPUs.
-        TSC_STABLE_BIT = 1 << 0,
-        /// The guest was stopped by a debugger.
-        GUEST_STOPPED = 1 << 1,
-    }
-}
-
-codes! {
-    /// `dom0_vga_console_info.video_type`.
-    pub struct VgaType(u8);
-    prefix "XEN_VGATYPE_" {
-        /// Text mode 3.
-        TEXT_MODE_3 = 0x03,
-        /// VESA linear frame buffer.
-        VESA_LFB = 0x23,
-        /// EFI linear frame buffer.
-        EFI_LFB = 0x70,
-    }
-}
-
 constants! {
     in CONSTANTS;
     prefix "" {
@@ -367,13 +328,8 @@ constants! {
         UVMF_MULTI: u64 = 0,
         /// Flush on the calling vCPU.
         UVMF_LOCAL: u64 = 0,
-        /// Bytes of [`StartInfo::cmd_line`].
-        MAX_GUEST_CMDLINE: usize = 1024,
     }
 }
-
-/// Number of 2-level event ports, and of bits in [`SharedInfo::evtchn_pending`].
-const WORDS_OF_PORTS: usize = 64;
 
 abi_unions! {
     in UNIONS;
@@ -392,16 +348,6 @@ abi_unions! {
         vcpumask: GuestHandle<u8>,
         /// Frame to copy from.
         src_mfn: XenPfn,
-    }
-    /// Where a PV guest finds its console.
-    pub union StartInfoConsole = "start_info.console" [u64; 2] {
-        domU: StartInfoConsoleDomU,
-        dom0: StartInfoConsoleDom0,
-    }
-    /// The screen as the boot loader left it.
-    pub union Dom0VgaConsoleInfoU = "dom0_vga_console_info.u" [u32; 9] {
-        text_mode_3: VgaTextMode3,
-        vesa_lfb: VgaVesaLfb,
     }
 }
 
@@ -431,160 +377,6 @@ abi_structs! {
         /// Arguments.
         pub args: [u64; 6],
     }
-    /// A vCPU's clock parameters: nanoseconds from TSC ticks. Read under `version` as a sequence lock.
-    pub struct VcpuTimeInfo = "vcpu_time_info" [32] {
-        /// Odd while being written.
-        pub version: u32,
-        pub pad0: u32,
-        /// TSC at the last update.
-        pub tsc_timestamp: u64,
-        /// Nanoseconds since boot at the last update.
-        pub system_time: u64,
-        /// 0.32 fixed-point nanoseconds per shifted tick.
-        pub tsc_to_system_mul: u32,
-        /// Left shift of ticks before the multiplication; right if negative.
-        pub tsc_shift: i8,
-        /// [`PvclockFlags`].
-        pub flags: u8,
-        pub pad1: [u8; 2],
-    }
-    /// A vCPU's part of the shared page.
-    pub struct VcpuInfo = "vcpu_info" [64] {
-        /// Non-zero: an event is pending.
-        pub evtchn_upcall_pending: u8,
-        /// Non-zero: events are masked, the virtual interrupt flag.
-        pub evtchn_upcall_mask: u8,
-        pub _pad: [u8; 6],
-        /// Bit per word of `evtchn_pending` that has a pending port.
-        pub evtchn_pending_sel: u64,
-        /// x86 part.
-        pub arch: ArchVcpuInfo,
-        /// Clock.
-        pub time: VcpuTimeInfo,
-    }
-    /// The page a guest and the hypervisor share.
-    pub struct SharedInfo = "shared_info" [3136] {
-        /// The first 32 vCPUs.
-        pub vcpu_info: [VcpuInfo; XEN_LEGACY_MAX_VCPUS],
-        /// Bit per 2-level port: pending.
-        pub evtchn_pending: [u64; WORDS_OF_PORTS],
-        /// Bit per 2-level port: masked.
-        pub evtchn_mask: [u64; WORDS_OF_PORTS],
-        /// Sequence lock of the wall clock.
-        pub wc_version: u32,
-        /// Wall clock at boot: seconds since 1970, low half.
-        pub wc_sec: u32,
-        /// Wall clock at boot: nanoseconds.
-        pub wc_nsec: u32,
-        /// Wall clock at boot: seconds, high half.
-        pub wc_sec_hi: u32,
-        /// x86 part.
-        pub arch: ArchSharedInfo,
-    }
-    /// The console ring of an unprivileged guest.
-    pub struct StartInfoConsoleDomU = "start_info.console.domU" [16] {
-        /// Machine frame of the ring.
-        pub mfn: XenPfn,
-        /// Port of the console.
-        pub evtchn: u32,
-        pub _pad: [u8; 4],
-    }
-    /// The console of the first domain.
-    pub struct StartInfoConsoleDom0 = "start_info.console.dom0" [8] {
-        /// Offset of [`Dom0VgaConsoleInfo`] in the page, in bytes.
-        pub info_off: u32,
-        /// Its size in bytes.
-        pub info_size: u32,
-    }
-    /// The page a PV guest's kernel finds in RSI.
-    pub struct StartInfo = "start_info" [1168] {
-        /// `xen-3.0-x86_64`, NUL-terminated.
-        pub magic: [u8; 32],
-        /// Pages of the domain.
-        pub nr_pages: u64,
-        /// Machine address of the shared page.
-        pub shared_info: u64,
-        /// [`SifFlags`].
-        pub flags: u32,
-        pub _pad0: [u8; 4],
-        /// Machine frame of the xenstore ring.
-        pub store_mfn: XenPfn,
-        /// Port of xenstore.
-        pub store_evtchn: u32,
-        pub _pad1: [u8; 4],
-        /// Console.
-        pub console: StartInfoConsole,
-        /// Virtual address of the level-4 table.
-        pub pt_base: u64,
-        /// Frames of the bootstrap page tables.
-        pub nr_pt_frames: u64,
-        /// Virtual address of the P2M list.
-        pub mfn_list: u64,
-        /// Virtual address (or frame number, see [`SifFlags::MOD_START_PFN`]) of the module.
-        pub mod_start: u64,
-        /// Bytes of the module.
-        pub mod_len: u64,
-        /// Command line, NUL-terminated.
-        pub cmd_line: [u8; MAX_GUEST_CMDLINE],
-        /// First guest frame of the P2M list, if outside the initial mapping.
-        pub first_p2m_pfn: u64,
-        /// Frames of the P2M list.
-        pub nr_p2m_frames: u64,
-    }
-    /// One module of the list in `mod_start` under [`SifFlags::MULTIBOOT_MOD`].
-    pub struct MultibootModList = "xen_multiboot_mod_list" [16] {
-        /// Address of the first byte.
-        pub mod_start: u32,
-        /// Address behind the last byte.
-        pub mod_end: u32,
-        /// Address of the module's command line.
-        pub cmdline: u32,
-        pub pad: u32,
-    }
-    /// Text screen.
-    pub struct VgaTextMode3 = "dom0_vga_console_info.u.text_mode_3" [10] {
-        /// Pixels.
-        pub font_height: u16,
-        pub cursor_x: u16,
-        pub cursor_y: u16,
-        pub rows: u16,
-        pub columns: u16,
-    }
-    /// Linear frame buffer.
-    pub struct VgaVesaLfb = "dom0_vga_console_info.u.vesa_lfb" [36] {
-        /// Pixels.
-        pub width: u16,
-        /// Pixels.
-        pub height: u16,
-        pub bytes_per_line: u16,
-        pub bits_per_pixel: u16,
-        /// Physical address, low half.
-        pub lfb_base: u32,
-        /// In units of 64 KiB.
-        pub lfb_size: u32,
-        pub red_pos: u8,
-        pub red_size: u8,
-        pub green_pos: u8,
-        pub green_size: u8,
-        pub blue_pos: u8,
-        pub blue_size: u8,
-        pub rsvd_pos: u8,
-        pub rsvd_size: u8,
-        /// VBE capabilities.
-        pub gbl_caps: u32,
-        /// VBE mode attributes.
-        pub mode_attrs: u16,
-        pub pad: u16,
-        /// Physical address, high half.
-        pub ext_lfb_base: u32,
-    }
-    /// What the first domain learns of the screen.
-    pub struct Dom0VgaConsoleInfo = "dom0_vga_console_info" [40] {
-        /// Which view of `u` is valid.
-        pub video_type: VgaType,
-        pub _pad: [u8; 3],
-        pub u: Dom0VgaConsoleInfoU,
-    }
     /// A UUID in the byte order of RFC 4122.
     pub struct Uuid = "xen_uuid_t" [16] {
         pub a: [u8; 16],
@@ -599,10 +391,4 @@ abi_structs! {
     }
 }
 
-layout_entries! {
-    types: [STRUCTS, UNIONS],
-    constants: [
-        HypercallNr::CODES, Virq::CODES, MmuUpdateCmd::CODES, MmuextCmd::CODES, UvmFlags::CODES, ConsoleIoCmd::CODES, VmassistCmd::CODES,
-        VmassistType::CODES, DomId::CODES, SifFlags::CODES, PvclockFlags::CODES, VgaType::CODES, CONSTANTS,
-    ],
-}
+layout_entries! { types: [STRUCTS, UNIONS], constants: [HypercallNr::CODES, Virq::CODES, MmuUpdateCmd::CODES, MmuextCmd::CODES, UvmFlags::CODES, ConsoleIoCmd::CODES, VmassistCmd::CODES, VmassistType::CODES, DomId::CODES, CONSTANTS] }
