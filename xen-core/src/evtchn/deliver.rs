@@ -120,12 +120,8 @@ impl<M: Machine> Hypervisor<M> {
             let info = domain.vcpu(notify).and_then(|vcpu| vcpu.info());
             two_level::unmask(&self.machine, domain.shared_info, port, info)
         };
-        let pirq = if let Binding::Pirq(pirq) = channel.binding { Some(pirq) } else { None };
         drop(channel);
         self.tell(domain, port, notify, Raised { newly_pending: false, upcall });
-        if let Some(pirq) = pirq {
-            self.pirq_unmasked(domain, pirq);
-        }
         Ok(())
     }
 

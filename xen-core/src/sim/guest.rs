@@ -12,7 +12,7 @@ use zerocopy::{FromZeros, Immutable, IntoBytes};
 use super::SimMachine;
 use crate::domain::{Domain, Privileges, Vcpu, VcpuCtx};
 use crate::hypervisor::Hypervisor;
-use crate::machine::{Cpus, Frames, GuestFault, GuestMemory, PvCpu};
+use crate::machine::{CpuMask, Cpus, Flush, Frames, GuestFault, GuestMemory, PvCpu};
 use crate::mm::audit::Holders;
 use crate::mm::{AllocOptions, PageType};
 use crate::num::{CpuId, Mfn, Pfn, VcpuId, PAGE_SIZE};
@@ -122,12 +122,22 @@ impl PvGuest {
         self.cpu = cpu;
         self.domain.dirty_cpus.lock().insert(cpu);
         self.vcpu.set_running(Some(cpu));
-        super::on_cpu(cpu, || {
-            if let Some(root) = self.ctx.current_root() {
-                hv.machine.load_root(root);
+        self.as_running(hv, || {});
+    }
+
+    /// Runs `body` on the guest's processor, after a context switch if another guest ran there.
+    fn as_running<T>(&self, hv: &Hypervisor<SimMachine>, body: impl FnOnce() -> T) -> T {
+        super::on_cpu(self.cpu, || {
+            let root = self.ctx.current_root();
+            if hv.machine.loaded_root(self.cpu) != root {
+                match root {
+                    Some(root) => hv.machine.load_root(root),
+                    None => hv.machine.load_idle_root(),
+                }
+                hv.machine.flush_tlb(&CpuMask::single(self.cpu), Flush::All);
             }
-            hv.machine.flush_tlb(&crate::machine::CpuMask::single(cpu), crate::machine::Flush::All);
-        });
+            body()
+        })
     }
 
     /// The frame behind a PFN.
@@ -165,7 +175,7 @@ impl PvGuest {
     /// # Panics
     /// If the write reached a page that is in use as a table: the one thing that must never happen.
     pub fn store(&self, hv: &Hypervisor<SimMachine>, addr: u64, bytes: &[u8]) -> Result<(), GuestFault> {
-        super::on_cpu(self.cpu, || {
+        self.as_running(hv, || {
             let target = hv.machine.probe_write(self.cpu, addr)?;
             let word = hv.mem.type_of(target);
             assert!(
@@ -194,7 +204,7 @@ impl PvGuest {
     /// # Errors
     /// The page fault.
     pub fn load(&self, hv: &Hypervisor<SimMachine>, addr: u64) -> Result<u64, GuestFault> {
-        super::on_cpu(self.cpu, || hv.machine.read_guest_u64(addr))
+        self.as_running(hv, || hv.machine.read_guest_u64(addr))
     }
 
     /// Issues a hypercall and follows its continuations to the end.
@@ -227,6 +237,7 @@ impl PvGuest {
         regs.rip = RIP;
         regs.rax = nr.0;
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
+        self.as_running(hv, || {});
         super::on_cpu(self.cpu, || {
             crate::hypercall::enter(hv, self.cpu, &self.domain, &self.vcpu, &mut self.ctx, &mut self.regs);
         });

@@ -40,8 +40,8 @@ fn other_processors_are_flushed_too() {
 #[test]
 fn a_freed_page_is_not_reachable_when_it_has_a_new_owner() {
     let hv = world();
-    let mut guest = PvGuest::unprivileged(&hv, 1, 64);
     let other = PvGuest::unprivileged(&hv, 2, 64);
+    let mut guest = PvGuest::unprivileged(&hv, 1, 64);
     let pfn = Pfn(FREE);
     let mfn = guest.mfn(pfn);
     guest.store(&hv, guest.va(pfn), b"secret!!").unwrap();

@@ -171,6 +171,7 @@ fn update_va_mapping_otherdomain_maps_foreign_pages() {
     let va = dom0.va(Pfn(30));
     assert_eq!(dom0.hypercall(&hv, nr, [va, value, 2, 1, 0, 0]), 0);
     assert_eq!(dom0.hypercall(&hv, nr, [va, value, 2, 0, 0, 0]), err(Errno::ESRCH));
+    let value = leaf(domu.mfn(Pfn(21)), RW);
     assert_eq!(dom0.hypercall(&hv, nr, [va, value, 2, SELF.into(), 0, 0]), err(Errno::EBUSY));
     audit(&hv, &[&dom0, &domu]);
 }

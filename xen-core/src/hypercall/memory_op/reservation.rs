@@ -1,0 +1,131 @@
+//! XENMEM_increase_reservation, XENMEM_decrease_reservation, XENMEM_populate_physmap, XENMEM_claim_pages.
+
+use core::sync::atomic::Ordering;
+
+use hypercall_abi::errno::Errno;
+use hypercall_abi::guest_handle::GuestHandle;
+use hypercall_abi::memory::{mem_flags_address_bits, MemFlags, MemoryOp, MemoryReservation};
+use hypercall_abi::xen::DomId;
+
+use super::{continued, OP_BITS};
+use crate::domain::Domain;
+use crate::guest::GuestAccess;
+use crate::hypercall::Call;
+use crate::machine::{Frames, Machine};
+use crate::mm::AllocOptions;
+use crate::num::{Mfn, Pfn, PAGE_SHIFT};
+use crate::outcome::{HypercallResult, Outcome};
+
+impl<M: Machine> Call<'_, M> {
+    pub(super) fn reservation(
+        &mut self,
+        op: MemoryOp,
+        start: u64,
+        arg: GuestHandle<MemoryReservation>,
+    ) -> HypercallResult {
+        let machine = &self.hv.machine;
+        let Ok(request) = machine.read(arg) else { return Ok(Outcome::Done(start)) };
+        let wanted = request.nr_extents;
+        if wanted > u64::MAX >> OP_BITS || start >= wanted || request.extent_order > self.max_order() {
+            return Ok(Outcome::Done(start));
+        }
+        let flags = MemFlags::from_bits_retain(request.mem_flags);
+        let bits = mem_flags_address_bits(request.mem_flags);
+        let impossible = flags.contains(MemFlags::POPULATE_ON_DEMAND) || (bits != 0 && bits <= PAGE_SHIFT);
+        if op != MemoryOp::DECREASE_RESERVATION && impossible {
+            return Ok(Outcome::Done(start));
+        }
+        let Ok(target) = self.target(request.domid) else { return Ok(Outcome::Done(start)) };
+        let mut done = start;
+        while done < wanted {
+            if done != start && machine.must_yield() {
+                return Ok(Outcome::Again([continued(op, done), arg.addr(), 0, 0, 0, 0]));
+            }
+            let extent = match op {
+                MemoryOp::DECREASE_RESERVATION => self.remove_extent(&target, &request, done),
+                MemoryOp::INCREASE_RESERVATION => self.add_extent(&target, &request, done),
+                _ => self.populate_extent(&target, &request, done),
+            };
+            if extent.is_err() {
+                break;
+            }
+            done += 1;
+        }
+        Ok(Outcome::Done(done))
+    }
+
+    /// The largest extent that the caller may ask for (XSA-31).
+    pub(super) fn max_order(&self) -> u32 {
+        let privileges = self.domain.privileges;
+        match (privileges.control, privileges.hardware) {
+            (true, _) => 18,
+            (false, true) => 12,
+            (false, false) => 9,
+        }
+    }
+
+    fn new_extent(&self, target: &Domain, request: &MemoryReservation) -> Result<Mfn, Errno> {
+        let options = AllocOptions::below_bits(mem_flags_address_bits(request.mem_flags));
+        let hv = self.hv;
+        hv.mem.allocate(&hv.machine, &target.pages, request.extent_order, options).ok_or(Errno::ENOMEM)
+    }
+
+    fn add_extent(&self, target: &Domain, request: &MemoryReservation, index: u64) -> Result<(), Errno> {
+        let first = self.new_extent(target, request)?;
+        if request.extent_start.is_null() {
+            return Ok(());
+        }
+        self.hv.machine.write_at(request.extent_start, index, &first.0)
+    }
+
+    fn populate_extent(&self, target: &Domain, request: &MemoryReservation, index: u64) -> Result<(), Errno> {
+        let pfn = Pfn(self.hv.machine.read_at(request.extent_start, index)?);
+        let first = self.new_extent(target, request)?;
+        for i in 0..1u64 << request.extent_order {
+            set_m2p(&self.hv.machine, first.offset(i), pfn.offset(i));
+        }
+        self.hv.machine.write_at(request.extent_start, index, &first.0)
+    }
+
+    fn remove_extent(&self, target: &Domain, request: &MemoryReservation, index: u64) -> Result<(), Errno> {
+        let first = Mfn(self.hv.machine.read_at(request.extent_start, index)?);
+        for i in 0..1u64 << request.extent_order {
+            self.remove_page(target, first.offset(i))?;
+        }
+        Ok(())
+    }
+
+    fn remove_page(&self, target: &Domain, mfn: Mfn) -> Result<(), Errno> {
+        let mem = &self.hv.mem;
+        // While this is held the page has no next owner, whose M2P entry would be spoilt.
+        let _page = mem.get_page(mfn, target.id).ok_or(Errno::EINVAL)?;
+        if !mem.drop_allocation(mfn) {
+            return Err(Errno::EINVAL);
+        }
+        set_m2p(&self.hv.machine, mfn, Pfn::INVALID);
+        Ok(())
+    }
+
+    pub(super) fn claim_pages(&self, arg: GuestHandle<MemoryReservation>) -> Result<u64, Errno> {
+        let request = self.hv.machine.read(arg)?;
+        if !request.extent_start.is_null() || request.extent_order != 0 || request.mem_flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if request.domid.0 >= DomId::FIRST_RESERVED.0 {
+            return Err(Errno::EINVAL);
+        }
+        let target = self.hv.domains.get(request.domid).ok_or(Errno::EINVAL)?;
+        if !self.domain.privileges.control {
+            return Err(Errno::EPERM);
+        }
+        self.hv.mem.claim(&target.pages, request.nr_extents)?;
+        Ok(0)
+    }
+}
+
+/// Writes an entry of the machine-to-physical table.
+pub(super) fn set_m2p(frames: &impl Frames, mfn: Mfn, pfn: Pfn) {
+    if let Some(entry) = frames.m2p(mfn) {
+        entry.store(pfn.0, Ordering::Relaxed);
+    }
+}
