@@ -5,10 +5,12 @@
 //! 32-bit entry point. Contracts: Multiboot 0.6.96 section 3.1.1 (header within 8 KiB of the file, aligned to 4) and
 //! Multiboot2 section 3.1.1 (within 32 KiB, aligned to 8).
 
+use crate::symbols;
 use anyhow::{Context, Result, bail, ensure};
-use object::elf::{FileHeader64, PT_LOAD};
+use object::elf::{FileHeader64, PF_R, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader, Sym};
 use object::{Endianness, pod::Pod};
+use std::borrow::Cow;
 
 /// The symbol of the 32-bit entry point.
 const ENTRY: &[u8] = b"_start32";
@@ -29,7 +31,7 @@ struct Segment<'a> {
     linked_at: u64,
     memory_size: u32,
     flags: u32,
-    data: &'a [u8],
+    data: Cow<'a, [u8]>,
 }
 
 /// The ELF32 made of `elf64`, checked to carry both multiboot headers where loaders look for them.
@@ -55,7 +57,9 @@ pub fn bootable(elf64: &[u8]) -> Result<Vec<u8>> {
             pair[1].address
         );
     }
-    let file = write(&segments, entry(header, endian, elf64, &segments)?);
+    let entry = entry(header, endian, elf64, &segments)?;
+    add_symbols(&mut segments, elf64)?;
+    let file = write(&segments, entry);
     find_multiboot1(&file)?;
     find_multiboot2(&file)?;
     Ok(file)
@@ -81,8 +85,33 @@ fn segment<'a>(
         linked_at: program.p_vaddr(endian),
         memory_size: memory_size as u32,
         flags: program.p_flags(endian),
-        data,
+        data: Cow::Borrowed(data),
     })
+}
+
+/// Puts the symbol table behind the image, if the program has a structure to find it by.
+fn add_symbols(segments: &mut Vec<Segment<'_>>, elf64: &[u8]) -> Result<()> {
+    let Some(last) = segments.last() else {
+        return Ok(());
+    };
+    let base = last.linked_at.wrapping_sub(u64::from(last.address));
+    let address = (last.address + last.memory_size).next_multiple_of(PAGE);
+    let linked_at = base.wrapping_add(u64::from(address));
+    let table = symbols::table(elf64, base)?;
+    for segment in segments.iter_mut() {
+        let data = segment.data.to_mut();
+        if symbols::set_place(data, linked_at, table.len() as u64)? {
+            segments.push(Segment {
+                address,
+                linked_at,
+                memory_size: table.len() as u32,
+                flags: PF_R,
+                data: Cow::Owned(table),
+            });
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// The physical address of the 32-bit entry point: of the symbol, or else of the ELF entry. A linked address is
@@ -142,7 +171,7 @@ fn write(segments: &[Segment<'_>], entry: u32) -> Vec<u8> {
     }
     for (segment, offset) in segments.iter().zip(&offsets) {
         out.resize(*offset as usize, 0);
-        out.extend_from_slice(segment.data);
+        out.extend_from_slice(&segment.data);
     }
     out
 }

@@ -10,6 +10,7 @@ mod iso;
 mod layout;
 mod machine;
 mod run;
+mod symbols;
 mod test;
 
 use clap::{Parser, Subcommand};
