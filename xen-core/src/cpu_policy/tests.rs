@@ -64,6 +64,7 @@ fn tcg_max() -> CpuPolicies {
         leaf(0, 0, 0, 0),
     ];
     raw.xstate[0] = leaf(7, 0x340, 0x340, 0);
+    raw.xstate[5..].fill(CpuidLeaf::default());
     raw.xstate[1] = leaf(1 | 4, 0, 0, 0);
     raw.extended[0].a = 0x8000_001f;
     raw.extended[0x20..].fill(CpuidLeaf::default());

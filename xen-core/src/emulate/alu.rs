@@ -130,7 +130,7 @@ const fn flags(
     if carry {
         set |= CF;
     }
-    if (result & 0xff).count_ones() % 2 == 0 {
+    if (result & 0xff).count_ones().is_multiple_of(2) {
         set |= PF;
     }
     if half & 0x10 != 0 {

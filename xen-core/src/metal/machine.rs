@@ -206,7 +206,10 @@ impl PvCpu for X86 {
     }
 
     fn set_xcr0(&self, xcr0: u64) {
-        fpu::set_xcr0(xcr0);
+        // Without XSAVE there is no such register, and a vCPU's XCR0 is just a number.
+        if fpu::host_xcr0() != 0 {
+            fpu::set_xcr0(xcr0);
+        }
     }
 
     fn set_task_switched(&self, on: bool) {
@@ -326,6 +329,10 @@ impl Irqs for X86 {
 }
 
 impl Pio for X86 {
+    fn is_own_port(&self, port: u16) -> bool {
+        serial::owns_port(port)
+    }
+
     fn port_in(&self, port: u16, width: Width) -> u32 {
         pio::read_port(port, width)
     }

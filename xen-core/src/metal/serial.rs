@@ -1,7 +1,7 @@
 //! Serial console: a 16550-compatible UART, output polled, input by interrupt into a ring (PC16550D data sheet).
 // UNSAFETY: port I/O.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use spin::Mutex;
 use x86_64::instructions::port::Port;
@@ -32,6 +32,8 @@ const INTERRUPT_RECEIVED: u8 = 0x01;
 const STATUS_RECEIVED: u8 = 0x01;
 const STATUS_CAN_SEND: u8 = 0x20;
 
+/// Ports of a UART.
+const REGISTERS: u16 = 8;
 /// Bytes of the transmit FIFO.
 const FIFO_DEPTH: usize = 16;
 /// How often the status register is read before a port that never gets ready is given up.
@@ -47,6 +49,8 @@ struct Uart {
 }
 
 static UART: Mutex<Option<Uart>> = Mutex::new(None);
+/// First port of the console's UART, 0 without one: for questions that must not wait for the lock.
+static BASE: AtomicU16 = AtomicU16::new(0);
 /// Set by a panic: the lock's holder will never go on.
 static PANICKING: AtomicBool = AtomicBool::new(false);
 
@@ -130,8 +134,15 @@ pub fn init(port: &ComPort) -> bool {
         return false;
     }
     uart.set_up(port);
+    BASE.store(port.io_base, Ordering::Relaxed);
     *UART.lock() = Some(uart);
     true
+}
+
+/// Whether `port` is a register of the console's UART.
+pub fn owns_port(port: u16) -> bool {
+    let base = BASE.load(Ordering::Relaxed);
+    base != 0 && (base..base.saturating_add(REGISTERS)).contains(&port)
 }
 
 /// Writes `bytes` as they are.

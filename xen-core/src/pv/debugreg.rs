@@ -180,3 +180,97 @@ pub fn load_masks(cpu: &impl PvCpu, policy: &CpuPolicy, ctx: &VcpuCtx) {
 pub fn mask_index(msr: u32) -> Option<usize> {
     MASK_MSRS.iter().position(|&mask| mask == msr)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ctx(cr4: u64) -> VcpuCtx {
+        let mut ctx = VcpuCtx::new(512);
+        ctx.cr4 = cr4;
+        ctx
+    }
+
+    #[test]
+    fn addresses_may_not_point_into_the_hypervisor() {
+        let mut ctx = ctx(0);
+        for good in [0, 0x7fff_ffff_fff8, 0xffff_8800_0000_0000, u64::MAX] {
+            assert_eq!(set(&mut ctx, 3, good), Ok(()));
+            assert_eq!(get(&ctx, 3), Ok(good));
+        }
+        for bad in [
+            0x8000_0000_0000,
+            0xffff_8000_0000_0000,
+            0xffff_87ff_ffff_ffff,
+        ] {
+            assert_eq!(set(&mut ctx, 3, bad), Err(Errno::EPERM), "{bad:#x}");
+        }
+        assert_eq!(get(&ctx, 3), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn four_and_five_are_other_names_until_de() {
+        let mut plain = ctx(0);
+        assert_eq!(set(&mut plain, 5, 1), Ok(()));
+        assert_eq!((get(&plain, 7), get(&plain, 5)), (Ok(0x401), Ok(0x401)));
+        assert_eq!(get(&plain, 4), get(&plain, 6));
+        let mut de = ctx(DE);
+        for register in [4, 5, 8, u32::MAX] {
+            assert_eq!(set(&mut de, register, 0), Err(Errno::ENODEV));
+            assert_eq!(get(&de, register), Err(Errno::ENODEV));
+        }
+    }
+
+    #[test]
+    fn fixed_bits_read_as_fixed() {
+        let mut ctx = ctx(0);
+        assert_eq!(set(&mut ctx, 6, 0), Ok(()));
+        assert_eq!(get(&ctx, 6), Ok(0xffff_0ff0));
+        assert_eq!(set(&mut ctx, 6, 0xffff_ffff), Ok(()));
+        assert_eq!(get(&ctx, 6), Ok(0xffff_efff));
+        assert_eq!(set(&mut ctx, 7, 0xd801), Ok(()));
+        assert_eq!(get(&ctx, 7), Ok(0x401));
+        for register in [6, 7] {
+            assert_eq!(set(&mut ctx, register, 1 << 32), Err(Errno::EINVAL));
+        }
+        assert_eq!(set(&mut ctx, 7, DR7_GENERAL_DETECT), Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn io_breakpoints_need_de_and_stay_out_of_hardware() {
+        // Breakpoint 2: I/O, four bytes; breakpoint 0: execution.
+        let dr7 = 0x21 | 2 << 24 | 3 << 26;
+        let mut ctx = ctx(0);
+        assert_eq!(set(&mut ctx, 7, dr7), Err(Errno::EPERM));
+        ctx.cr4 = DE;
+        assert_eq!(set(&mut ctx, 2, 0x100), Ok(()));
+        assert_eq!(set(&mut ctx, 7, dr7), Ok(()));
+        assert_eq!(get(&ctx, 7), Ok(dr7 | 0x400));
+        assert_eq!(hardware_regs(&ctx).dr7 & DR7_ACTIVE, 1);
+        assert_eq!(io_breakpoints(&ctx, 0x103, 1), 4);
+        assert_eq!(io_breakpoints(&ctx, 0xff, 2), 4);
+        assert_eq!(io_breakpoints(&ctx, 0x104, 4), 0);
+        assert_eq!(io_breakpoints(&ctx, 0xfc, 4), 0);
+        // An enable bit that is off needs no CR4.DE.
+        ctx.cr4 = 0;
+        assert_eq!(set(&mut ctx, 7, 2 << 24), Ok(()));
+        assert_eq!(io_breakpoints(&ctx, 0x103, 1), 0);
+    }
+
+    #[test]
+    fn without_an_active_breakpoint_hardware_holds_nothing_of_the_guests() {
+        let mut ctx = ctx(0);
+        assert_eq!(set(&mut ctx, 0, 0x1234), Ok(()));
+        assert_eq!(set(&mut ctx, 6, 0xf), Ok(()));
+        assert_eq!(
+            hardware_regs(&ctx),
+            DebugRegs {
+                addr: [0; 4],
+                dr6: DR6_DEFAULT,
+                dr7: DR7_DEFAULT
+            }
+        );
+        assert_eq!(set(&mut ctx, 7, 1), Ok(()));
+        assert_eq!(hardware_regs(&ctx).addr[0], 0x1234);
+    }
+}

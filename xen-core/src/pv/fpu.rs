@@ -96,9 +96,13 @@ pub fn fxsave_image(ctx: &VcpuCtx) -> [u8; LEGACY_SIZE] {
     image
 }
 
-/// Bytes of the XSAVE area that XEN_DOMCTL_getvcpuextstate gives for this vCPU: every component it ever enabled.
+/// Bytes of the XSAVE area that XEN_DOMCTL_getvcpuextstate gives for this vCPU: every component it ever enabled; 0
+/// without XSAVE.
 #[must_use]
 pub fn extended_size(ctx: &VcpuCtx, policy: &CpuPolicy) -> usize {
+    if policy.xcr0_mask() == 0 {
+        return 0;
+    }
     (policy.xstate_size(ctx.xcr0_accum) as usize).min(ctx.fpu.len())
 }
 
@@ -150,3 +154,6 @@ fn read_u32(bytes: &[u8], at: usize) -> u32 {
         .and_then(|word| word.try_into().ok())
         .map_or(0, u32::from_le_bytes)
 }
+
+#[cfg(test)]
+mod tests;

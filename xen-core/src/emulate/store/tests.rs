@@ -138,15 +138,15 @@ proptest! {
         let mut regs = CpuUserRegs::new_zeroed();
         [regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi, regs.r8, regs.r9, regs.r10,
             regs.r11, regs.r12, regs.r13, regs.r14, regs.r15] = values;
-        if let Ok(instruction) = decode(&bytes, 0x4000, CodeWidth::Bits64) {
-            if let Some(store) = Store::decode(&instruction, &regs, |_| 0, |_, _| Some(1)) {
-                let mask = registers::mask(store.bytes);
-                prop_assert_eq!(store.addr % u64::from(store.bytes), 0);
-                if let Some(change) = store.change(&regs, old & mask) {
-                    prop_assert_eq!(change.new & !mask, 0);
-                }
-                store.finish(&mut regs, old & mask);
+        let decoded = decode(&bytes, 0x4000, CodeWidth::Bits64).ok();
+        let store = decoded.and_then(|found| Store::decode(&found, &regs, |_| 0, |_, _| Some(1)));
+        if let Some(store) = store {
+            let mask = registers::mask(store.bytes);
+            prop_assert_eq!(store.addr % u64::from(store.bytes), 0);
+            if let Some(change) = store.change(&regs, old & mask) {
+                prop_assert_eq!(change.new & !mask, 0);
             }
+            store.finish(&mut regs, old & mask);
         }
     }
 }

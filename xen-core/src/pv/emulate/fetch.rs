@@ -197,18 +197,29 @@ impl Snapshot {
     }
 }
 
-/// Linear address of `bytes` bytes at `offset` in the segment that instruction operands call `segment`, or `None` if
-/// the segment does not allow the access. 64-bit code is flat but for FS and GS.
+/// An operand in memory.
+pub(super) struct Operand {
+    pub segment: Register,
+    pub offset: u64,
+    pub bytes: u32,
+    pub write: bool,
+}
+
+/// Linear address of an operand of code of `width`, or `None` if its segment does not allow the access. 64-bit code is
+/// flat but for FS and GS.
 pub(super) fn linear_address<M: Machine>(
     machine: &M,
     ctx: &VcpuCtx,
     regs: &CpuUserRegs,
     width: CodeWidth,
-    segment: Register,
-    offset: u64,
-    bytes: u64,
-    write: bool,
+    operand: &Operand,
 ) -> Option<u64> {
+    let Operand {
+        segment,
+        offset,
+        bytes,
+        write,
+    } = *operand;
     if width == CodeWidth::Bits64 {
         return Some(segment_base(machine, segment).wrapping_add(offset));
     }
@@ -229,7 +240,7 @@ pub(super) fn linear_address<M: Machine>(
     };
     // Expand-down segments are of no use to flat guests and are not worth a rule.
     let expand_down = !descriptor.is_code() && descriptor.bit(42);
-    let last = offset.checked_add(bytes - 1)?;
+    let last = offset.checked_add(u64::from(bytes) - 1)?;
     if !allowed || expand_down || last > descriptor.limit() {
         return None;
     }

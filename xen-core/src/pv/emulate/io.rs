@@ -6,7 +6,7 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
-use super::fetch::linear_address;
+use super::fetch::{Operand, linear_address};
 use super::{Trap, general_protection_fault, page_fault, port_space, raise_debug};
 use crate::domain::PendingException;
 use crate::emulate::decode::CodeWidth;
@@ -208,17 +208,14 @@ impl<M: Machine> Trap<'_, M> {
         let offset = registers::read(self.regs, pointer).unwrap_or(0);
         let bytes = width.bytes();
         let size = bytes as usize;
-        let addr = linear_address(
-            machine,
-            self.ctx,
-            self.regs,
-            code,
+        let operand = Operand {
             segment,
             offset,
-            bytes.into(),
-            input,
-        )
-        .ok_or_else(general_protection_fault)?;
+            bytes,
+            write: input,
+        };
+        let addr = linear_address(machine, self.ctx, self.regs, code, &operand)
+            .ok_or_else(general_protection_fault)?;
         for byte in [addr, addr.wrapping_add(u64::from(bytes) - 1)] {
             if !is_guest_address(byte) {
                 return Err(page_fault(

@@ -97,3 +97,5 @@ fn page_fault(fault: GuestFault, fetch: bool) -> PendingException {
     }
 }
 
+#[cfg(test)]
+mod tests;

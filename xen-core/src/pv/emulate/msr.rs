@@ -296,7 +296,7 @@ impl<M: Machine> Trap<'_, M> {
 
     /// Fills the frame that `value` names with hypercall stubs. The low bits count pages, of which there is one.
     fn write_hypercall_page(&self, value: u64) -> bool {
-        if value % PAGE_SIZE != 0 {
+        if !value.is_multiple_of(PAGE_SIZE) {
             return false;
         }
         let Ok(page) = self
