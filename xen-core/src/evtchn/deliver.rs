@@ -107,7 +107,7 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// `EINVAL` if the port does not exist.
-    pub fn unmask_event(&self, domain: &Arc<Domain>, port: Port) -> Result<(), Errno> {
+    pub fn unmask_event(&self, domain: &Domain, port: Port) -> Result<(), Errno> {
         let mut channel = domain.events.slot(port).ok_or(Errno::EINVAL)?.lock();
         if !channel.binding.is_usable() {
             return Ok(());
@@ -120,12 +120,8 @@ impl<M: Machine> Hypervisor<M> {
             let info = domain.vcpu(notify).and_then(|vcpu| vcpu.info());
             two_level::unmask(&self.machine, domain.shared_info, port, info)
         };
-        let pirq = if let Binding::Pirq(pirq) = channel.binding { Some(pirq) } else { None };
         drop(channel);
         self.tell(domain, port, notify, Raised { newly_pending: false, upcall });
-        if let Some(pirq) = pirq {
-            self.pirq_unmasked(domain, pirq);
-        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use hypercall_abi::grant_table::GntStatus;
 
@@ -37,8 +38,8 @@ enum Slot {
     Reserved,
     /// In use.
     Mapped(Mapping),
-    /// In use; a vCPU is unmapping parts of it (XSA-218: only one does).
-    Busy(Mapping),
+    /// In use; the vCPU that is unmapping parts of it has the mapping (XSA-218: only one can).
+    Busy,
 }
 
 /// All handles of a domain.
@@ -144,19 +145,18 @@ impl MapTrack {
     pub fn take(&mut self, handle: GrantHandle) -> Result<Mapping, GntStatus> {
         let slot = self.slot(handle).ok_or(GntStatus::BAD_HANDLE)?;
         match slot {
-            Slot::Mapped(mapping) => {
-                let mapping = mapping.clone();
-                *slot = Slot::Busy(mapping.clone());
-                Ok(mapping)
-            }
-            Slot::Busy(_) => Err(GntStatus::GENERAL_ERROR),
+            Slot::Busy => Err(GntStatus::GENERAL_ERROR),
             Slot::Free(_) | Slot::Reserved => Err(GntStatus::BAD_HANDLE),
+            Slot::Mapped(_) => match mem::replace(slot, Slot::Busy) {
+                Slot::Mapped(mapping) => Ok(mapping),
+                _ => Err(GntStatus::BAD_HANDLE),
+            },
         }
     }
 
     /// Gives a changed mapping back; one that maps nothing any more frees its handle.
     pub fn give_back(&mut self, handle: GrantHandle, mapping: Mapping) {
-        let Some(slot @ Slot::Busy(_)) = self.slot(handle) else { return };
+        let Some(slot @ Slot::Busy) = self.slot(handle) else { return };
         if mapping.host || mapping.device {
             *slot = Slot::Mapped(mapping);
         } else {
@@ -164,12 +164,15 @@ impl MapTrack {
         }
     }
 
-    /// The first mapping with a handle of at least `from`, with its handle; none can be made any more.
-    pub fn close_from(&mut self, from: u32) -> Option<(GrantHandle, Mapping)> {
+    /// No handle is handed out any more.
+    pub const fn close(&mut self) {
         self.closed = true;
-        (from..self.len()).map(GrantHandle).find_map(|handle| match self.slot(handle) {
-            Some(Slot::Mapped(mapping)) => Some((handle, mapping.clone())),
-            _ => None,
-        })
+    }
+
+    /// Gives up the mapping of a handle, if there is one.
+    pub fn discard(&mut self, handle: GrantHandle) -> Option<Mapping> {
+        let mapping = self.take(handle).ok()?;
+        self.release(handle);
+        Some(mapping)
     }
 }
