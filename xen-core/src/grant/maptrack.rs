@@ -51,6 +51,8 @@ pub struct MapTrack {
     in_use: u32,
     /// The domain is being destroyed.
     closed: bool,
+    /// Handles below this have been given up.
+    given_up: u32,
 }
 
 impl MapTrack {
@@ -63,6 +65,7 @@ impl MapTrack {
             free: None,
             in_use: 0,
             closed: false,
+            given_up: 0,
         }
     }
 
@@ -164,15 +167,18 @@ impl MapTrack {
         }
     }
 
-    /// No handle is handed out any more.
-    pub const fn close(&mut self) {
+    /// Hands out no handle any more, and gives up the next of those there are; `None` after the last.
+    pub fn give_up_next(&mut self) -> Option<Option<Mapping>> {
         self.closed = true;
-    }
-
-    /// Gives up the mapping of a handle, if there is one.
-    pub fn discard(&mut self, handle: GrantHandle) -> Option<Mapping> {
-        let mapping = self.take(handle).ok()?;
-        self.release(handle);
+        let handle = GrantHandle(self.given_up);
+        if handle.0 >= self.len() {
+            return None;
+        }
+        self.given_up += 1;
+        let mapping = self.take(handle).ok();
+        if mapping.is_some() {
+            self.release(handle);
+        }
         Some(mapping)
     }
 }

@@ -8,7 +8,6 @@ use super::table::Held;
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::{Flush, Machine};
-use crate::num::GrantHandle;
 use crate::outcome::Stop;
 use crate::pv::mm::flush_domain;
 
@@ -26,18 +25,16 @@ impl<M: Machine> Hypervisor<M> {
             // No processor may use a page that its granter believes to have back.
             flush_domain(self, domain, Flush::All);
         }
-        let handles = {
-            let mut mapped = domain.grants.mapped.lock();
-            mapped.close();
-            mapped.len()
-        };
-        for handle in 0..handles {
-            if handle % BATCH == 0 && handle != 0 && self.machine.must_yield() {
-                return Err(Stop::Preempted);
-            }
-            let discarded = domain.grants.mapped.lock().discard(GrantHandle(handle));
-            if let Some(mapping) = discarded {
+        let mut since_look = 0;
+        loop {
+            let next = domain.grants.mapped.lock().give_up_next();
+            let Some(mapping) = next else { break };
+            if let Some(mapping) = mapping {
                 self.give_up(&mapping);
+            }
+            since_look += 1;
+            if since_look % BATCH == 0 && self.machine.must_yield() {
+                return Err(Stop::Preempted);
             }
         }
         // Mappings of this domain's pages by others live on; they hold the pages and need no table.
