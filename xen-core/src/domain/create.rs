@@ -17,6 +17,9 @@ use crate::num::VcpuId;
 /// vCPUs whose `vcpu_info` is in the shared page from the start (LEGACY_MAX_VCPUS).
 const LEGACY_VCPUS: u32 = 32;
 
+/// Frames that a grant table has at once.
+const INITIAL_GRANT_FRAMES: u32 = 1;
+
 /// What a new domain should be.
 #[derive(Clone, Debug)]
 pub struct DomainConfig {
@@ -55,6 +58,8 @@ impl<M: Machine> Hypervisor<M> {
             cpu_policy: config.cpu_policy,
         });
         self.publish_wallclock(&domain);
+        // A table has a frame from the start: the toolstack writes its first entries before the guest runs.
+        self.grow_grants(&domain, INITIAL_GRANT_FRAMES.min(config.max_grant_frames))?;
         if self.domains.insert(domain.clone()) { Ok(domain) } else { Err(Errno::EEXIST) }
     }
 

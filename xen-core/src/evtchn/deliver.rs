@@ -107,7 +107,7 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// `EINVAL` if the port does not exist.
-    pub fn unmask_event(&self, domain: &Arc<Domain>, port: Port) -> Result<(), Errno> {
+    pub fn unmask_event(&self, domain: &Domain, port: Port) -> Result<(), Errno> {
         let mut channel = domain.events.slot(port).ok_or(Errno::EINVAL)?.lock();
         if !channel.binding.is_usable() {
             return Ok(());

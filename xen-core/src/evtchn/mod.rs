@@ -12,6 +12,8 @@ mod fifo;
 mod pirq;
 pub mod port;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod two_level;
 mod virq;
 

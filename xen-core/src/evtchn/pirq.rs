@@ -49,7 +49,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Unmasks the port of a physical interrupt, where the guest asked for that with the end of interrupt
     /// (PHYSDEVOP_pirq_eoi_gmfn_v1).
-    pub fn unmask_pirq_event(&self, domain: &Arc<Domain>, pirq: Pirq) {
+    pub fn unmask_pirq_event(&self, domain: &Domain, pirq: Pirq) {
         if let Some(port) = domain.events.pirq_port(pirq) {
             // The port exists: it is bound.
             let _ = self.unmask_event(domain, port);

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use hypercall_abi::grant_table::GntStatus;
 
@@ -37,8 +38,8 @@ enum Slot {
     Reserved,
     /// In use.
     Mapped(Mapping),
-    /// In use; a vCPU is unmapping parts of it (XSA-218: only one does).
-    Busy(Mapping),
+    /// In use; the vCPU that is unmapping parts of it has the mapping (XSA-218: only one can).
+    Busy,
 }
 
 /// All handles of a domain.
@@ -50,6 +51,8 @@ pub struct MapTrack {
     in_use: u32,
     /// The domain is being destroyed.
     closed: bool,
+    /// Handles below this have been given up.
+    given_up: u32,
 }
 
 impl MapTrack {
@@ -62,6 +65,7 @@ impl MapTrack {
             free: None,
             in_use: 0,
             closed: false,
+            given_up: 0,
         }
     }
 
@@ -144,19 +148,18 @@ impl MapTrack {
     pub fn take(&mut self, handle: GrantHandle) -> Result<Mapping, GntStatus> {
         let slot = self.slot(handle).ok_or(GntStatus::BAD_HANDLE)?;
         match slot {
-            Slot::Mapped(mapping) => {
-                let mapping = mapping.clone();
-                *slot = Slot::Busy(mapping.clone());
-                Ok(mapping)
-            }
-            Slot::Busy(_) => Err(GntStatus::GENERAL_ERROR),
+            Slot::Busy => Err(GntStatus::GENERAL_ERROR),
             Slot::Free(_) | Slot::Reserved => Err(GntStatus::BAD_HANDLE),
+            Slot::Mapped(_) => match mem::replace(slot, Slot::Busy) {
+                Slot::Mapped(mapping) => Ok(mapping),
+                _ => Err(GntStatus::BAD_HANDLE),
+            },
         }
     }
 
     /// Gives a changed mapping back; one that maps nothing any more frees its handle.
     pub fn give_back(&mut self, handle: GrantHandle, mapping: Mapping) {
-        let Some(slot @ Slot::Busy(_)) = self.slot(handle) else { return };
+        let Some(slot @ Slot::Busy) = self.slot(handle) else { return };
         if mapping.host || mapping.device {
             *slot = Slot::Mapped(mapping);
         } else {
@@ -164,12 +167,18 @@ impl MapTrack {
         }
     }
 
-    /// The first mapping with a handle of at least `from`, with its handle; none can be made any more.
-    pub fn close_from(&mut self, from: u32) -> Option<(GrantHandle, Mapping)> {
+    /// Hands out no handle any more, and gives up the next of those there are; `None` after the last.
+    pub fn give_up_next(&mut self) -> Option<Option<Mapping>> {
         self.closed = true;
-        (from..self.len()).map(GrantHandle).find_map(|handle| match self.slot(handle) {
-            Some(Slot::Mapped(mapping)) => Some((handle, mapping.clone())),
-            _ => None,
-        })
+        let handle = GrantHandle(self.given_up);
+        if handle.0 >= self.len() {
+            return None;
+        }
+        self.given_up += 1;
+        let mapping = self.take(handle).ok();
+        if mapping.is_some() {
+            self.release(handle);
+        }
+        Some(mapping)
     }
 }

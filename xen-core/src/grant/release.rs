@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use super::active::Use;
+use super::maptrack::Mapping;
 use super::table::Held;
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
@@ -10,7 +11,7 @@ use crate::machine::{Flush, Machine};
 use crate::outcome::Stop;
 use crate::pv::mm::flush_domain;
 
-/// Mappings that are given up between two looks at more urgent work.
+/// Handles that are looked at between two looks at more urgent work.
 const BATCH: u32 = 64;
 
 impl<M: Machine> Hypervisor<M> {
@@ -24,33 +25,16 @@ impl<M: Machine> Hypervisor<M> {
             // No processor may use a page that its granter believes to have back.
             flush_domain(self, domain, Flush::All);
         }
-        let mut from = 0;
         let mut since_look = 0;
         loop {
-            let mut mapped = domain.grants.mapped.lock();
-            let Some((handle, mapping)) = mapped.close_from(from) else { break };
-            let Ok(_) = mapped.take(handle) else { break };
-            let mut gone = mapping.clone();
-            gone.host = false;
-            gone.device = false;
-            mapped.give_back(handle, gone);
-            drop(mapped);
-            if mapping.device {
-                let frame =
-                    mapping.granter.grants.given.lock().active(mapping.reference).map(|active| active.frame);
-                if let Some(frame) = frame {
-                    drop(Held::adopt(&self.mem, frame, !mapping.readonly));
-                }
+            let next = domain.grants.mapped.lock().give_up_next();
+            let Some(mapping) = next else { break };
+            if let Some(mapping) = mapping {
+                self.give_up(&mapping);
             }
-            let used = Use { host: mapping.host, device: mapping.device, write: !mapping.readonly };
-            mapping.granter.grants.given.lock().end(&self.machine, mapping.reference, used);
-            from = handle.0;
             since_look += 1;
-            if since_look >= BATCH {
-                since_look = 0;
-                if self.machine.must_yield() {
-                    return Err(Stop::Preempted);
-                }
+            if since_look % BATCH == 0 && self.machine.must_yield() {
+                return Err(Stop::Preempted);
             }
         }
         // Mappings of this domain's pages by others live on; they hold the pages and need no table.
@@ -59,5 +43,17 @@ impl<M: Machine> Hypervisor<M> {
             self.mem.free_shared(mfn);
         }
         Ok(())
+    }
+    fn give_up(&self, mapping: &Mapping) {
+        let write = !mapping.readonly;
+        let mut given = mapping.granter.grants.given.lock();
+        if let (true, Some(active)) = (mapping.device, given.active(mapping.reference)) {
+            drop(Held::adopt(&self.mem, active.frame, write));
+        }
+        given.end(
+            &self.machine,
+            mapping.reference,
+            Use { host: mapping.host, device: mapping.device, write },
+        );
     }
 }
