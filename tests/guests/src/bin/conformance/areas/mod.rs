@@ -1,0 +1,15 @@
+//! The areas of the contract.
+
+mod start_of_day;
+mod version;
+
+use pv_guest_shim::hypercall_abi::xen::StartInfo;
+
+/// An area's name and its checks.
+pub type Area = (&'static str, fn(&'static StartInfo));
+
+/// Every area, in the order in which they run.
+pub const AREAS: &[Area] = &[
+    ("start_of_day", start_of_day::run),
+    ("version", version::run),
+];
