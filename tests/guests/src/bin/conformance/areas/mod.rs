@@ -1,5 +1,7 @@
 //! The areas of the contract.
 
+mod calls;
+mod exceptions;
 mod start_of_day;
 mod version;
 
@@ -12,4 +14,6 @@ pub type Area = (&'static str, fn(&'static StartInfo));
 pub const AREAS: &[Area] = &[
     ("start_of_day", start_of_day::run),
     ("version", version::run),
+    ("calls", calls::run),
+    ("exceptions", exceptions::run),
 ];

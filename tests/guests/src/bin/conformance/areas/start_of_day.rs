@@ -86,7 +86,6 @@ fn start_info(info: &'static StartInfo) {
     );
     bits("start_info mod_start", info.mod_start, 0);
     bits("start_info mod_len", info.mod_len, 0);
-    bits("start_info first_p2m_pfn", info.first_p2m_pfn, 0);
     bits("start_info nr_p2m_frames", info.nr_p2m_frames, 0);
     let console = info.console.as_dom0();
     holds(
@@ -152,6 +151,11 @@ fn boot_tables(info: &'static StartInfo) {
         "boot mapping is writable but for its tables",
         wrong_flags,
         0,
+    );
+    bits(
+        "start_info first_p2m_pfn is behind the boot mapping",
+        info.first_p2m_pfn,
+        mmu::virt_to_pfn(end),
     );
     let after = mmu::entry(root, end, 1).map_or(0, |leaf| leaf.value & mmu::PRESENT);
     bits("boot mapping ends at 4 MiB", after, 0);
