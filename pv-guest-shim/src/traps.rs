@@ -321,7 +321,8 @@ extern "C" fn pv_trap_dispatch(frame: &mut Frame, handler_flags: u64) {
     unsafe { *LAST.0.get() = Some(trap) };
     frame.rip = (&raw const pv_recover) as u64;
     frame.cs = u64::from(FLAT_KERNEL_CS64) & !3;
-    frame.rflags &= FLAGS_IF;
+    // An event stays pending until the kernel clears it: unmasked, it would come again at once.
+    frame.rflags &= if frame.vector == EVENT { 0 } else { FLAGS_IF };
     frame.rsp = recovery;
     frame.ss = FLAT_KERNEL_SS64.into();
 }

@@ -1,8 +1,11 @@
 //! The areas of the contract.
 
+mod callbacks;
 mod calls;
+mod emulation;
 mod exceptions;
 mod start_of_day;
+mod user;
 mod version;
 
 use pv_guest_shim::hypercall_abi::xen::StartInfo;
@@ -16,4 +19,7 @@ pub const AREAS: &[Area] = &[
     ("version", version::run),
     ("calls", calls::run),
     ("exceptions", exceptions::run),
+    ("callbacks", callbacks::run),
+    ("emulation", emulation::run),
+    ("user", user::run),
 ];
