@@ -2,6 +2,8 @@
 
 mod callbacks;
 mod calls;
+mod debug;
+mod descriptors;
 mod emulation;
 mod exceptions;
 mod start_of_day;
@@ -22,4 +24,6 @@ pub const AREAS: &[Area] = &[
     ("callbacks", callbacks::run),
     ("emulation", emulation::run),
     ("user", user::run),
+    ("descriptors", descriptors::run),
+    ("debug", debug::run),
 ];

@@ -715,7 +715,7 @@ fn compatibility(root: u64, stack: u64) {
     compat("int 0x80", 0, 0x80, 0, 2);
     compat("#UD", 2, 6, 0, 0);
     compat("hlt", 15, 13, 0, 0);
-    // SYSCALL in 32-bit code exists on AMD only, SYSENTER in long mode on Intel only.
+    // SYSCALL in 32-bit code exists on AMD only; SYSENTER in long mode on Intel only, elsewhere it has no target.
     let trap = enter(&start(4), &mut Registers::default());
     holds(
         "32-bit syscall",
@@ -737,7 +737,7 @@ fn compatibility(root: u64, stack: u64) {
     holds(
         "32-bit sysenter",
         vector,
-        matches!(vector, traps::SYSENTER | 6),
+        matches!(vector, traps::SYSENTER | 6 | 13),
     );
     if vector == traps::SYSENTER {
         traps::register_callback(CallbackType::SYSENTER, 0, 0);
