@@ -6,6 +6,7 @@ mod debug;
 mod descriptors;
 mod emulation;
 mod exceptions;
+mod mmu;
 mod start_of_day;
 mod user;
 mod version;
@@ -26,4 +27,5 @@ pub const AREAS: &[Area] = &[
     ("user", user::run),
     ("descriptors", descriptors::run),
     ("debug", debug::run),
+    ("mmu", mmu::run),
 ];
