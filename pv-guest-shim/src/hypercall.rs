@@ -58,6 +58,34 @@ number_only! {
     set_timer_op, SET_TIMER_OP, (deadline_ns)
 }
 
+number_only! {
+    /// `stack_switch`: the stack segment and pointer for traps from user mode.
+    stack_switch, STACK_SWITCH, (ss, rsp)
+}
+number_only! {
+    /// `fpu_taskswitch`: sets or clears CR0.TS.
+    fpu_taskswitch, FPU_TASKSWITCH, (set)
+}
+number_only! {
+    /// `set_debugreg`.
+    set_debugreg, SET_DEBUGREG, (register, value)
+}
+number_only! {
+    /// `get_debugreg`: the value, or a negative errno.
+    get_debugreg, GET_DEBUGREG, (register)
+}
+
+/// `set_trap_table`: a table that ends with a zero address.
+pub fn set_trap_table(table: &mut [hypercall_abi::arch_x86::TrapInfo]) -> i64 {
+    // SAFETY: the hypervisor reads the table; the caller chose its entry points.
+    unsafe {
+        raw(
+            HypercallNr::SET_TRAP_TABLE,
+            [table.as_mut_ptr() as u64, 0, 0, 0, 0],
+        )
+    }
+}
+
 /// Writes bytes to the hypervisor's console. 0, or a negative errno.
 pub fn console_write(bytes: &[u8]) -> i64 {
     // SAFETY: the hypervisor reads `bytes`, whose pointer and length are valid.

@@ -19,8 +19,14 @@
 pub mod console;
 #[cfg(target_arch = "x86_64")]
 pub mod hypercall;
+#[cfg(target_os = "none")]
+pub mod mmu;
 pub mod sched;
 #[cfg(target_os = "none")]
+pub mod shared;
+#[cfg(target_os = "none")]
 pub mod start;
+#[cfg(target_os = "none")]
+pub mod traps;
 
 pub use hypercall_abi;

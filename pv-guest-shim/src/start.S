@@ -43,6 +43,34 @@ note_end
 .section .text.start, "ax"
 .globl pv_start
 pv_start:
+    // What the builder set, for pv_initial_state.
+    movq %rax, pv_initial_state(%rip)
+    movq %rbx, pv_initial_state+8(%rip)
+    movq %rcx, pv_initial_state+16(%rip)
+    movq %rdx, pv_initial_state+24(%rip)
+    movq %rsi, pv_initial_state+32(%rip)
+    movq %rdi, pv_initial_state+40(%rip)
+    movq %rbp, pv_initial_state+48(%rip)
+    movq %r8, pv_initial_state+56(%rip)
+    movq %r9, pv_initial_state+64(%rip)
+    movq %r10, pv_initial_state+72(%rip)
+    movq %r11, pv_initial_state+80(%rip)
+    movq %r12, pv_initial_state+88(%rip)
+    movq %r13, pv_initial_state+96(%rip)
+    movq %r14, pv_initial_state+104(%rip)
+    movq %r15, pv_initial_state+112(%rip)
+    movq %rsp, pv_initial_state+128(%rip)
+    pushfq
+    popq pv_initial_state+120(%rip)
+    movw %cs, pv_initial_state+136(%rip)
+    movw %ss, pv_initial_state+138(%rip)
+    movw %ds, pv_initial_state+140(%rip)
+    movw %es, pv_initial_state+142(%rip)
+    movw %fs, pv_initial_state+144(%rip)
+    movw %gs, pv_initial_state+146(%rip)
+    fnstcw pv_initial_state+148(%rip)
+    fnstsw pv_initial_state+150(%rip)
+    stmxcsr pv_initial_state+152(%rip)
     cld
     movq %rsi, %rdi
     leaq pv_stack_end(%rip), %rsp
@@ -58,5 +86,8 @@ pv_hypercall_page:
 
 .section .bss.stack, "aw", @nobits
 .balign 16
+.globl pv_initial_state
+pv_initial_state:
+    .skip 160
     .skip {stack_size}
 pv_stack_end:

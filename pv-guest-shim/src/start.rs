@@ -5,6 +5,9 @@
 use core::arch::global_asm;
 
 use hypercall_abi::elfnote::ElfNoteType;
+use hypercall_abi::xen::StartInfo;
+
+use crate::traps::Registers;
 
 /// Where the linker script puts the image: PFN 0 is here.
 pub const VIRT_BASE: u64 = 0xffff_ffff_8000_0000;
@@ -25,6 +28,46 @@ global_asm!(
     stack_size = const STACK_SIZE,
     options(att_syntax),
 );
+
+/// The state of the processor at the kernel's first instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct InitialState {
+    pub registers: Registers,
+    pub rsp: u64,
+    pub cs: u16,
+    pub ss: u16,
+    pub ds: u16,
+    pub es: u16,
+    pub fs: u16,
+    pub gs: u16,
+    /// x87 control word.
+    pub fcw: u16,
+    /// x87 status word.
+    pub fsw: u16,
+    pub mxcsr: u32,
+    _reserved: u32,
+}
+
+unsafe extern "C" {
+    static pv_initial_state: InitialState;
+}
+
+/// The state of the processor at the kernel's first instruction.
+#[must_use]
+pub fn initial_state() -> InitialState {
+    // SAFETY: written by the first instructions only.
+    unsafe { pv_initial_state }
+}
+
+/// Prepares the rest of the shim: the frame tables, the shared page, and entry points for all traps. 0, or a negative errno.
+pub fn init(start_info: &StartInfo) -> i64 {
+    crate::mmu::init(start_info);
+    let result = crate::shared::map(start_info);
+    crate::traps::init();
+    result
+}
 
 /// Names the function in which the kernel starts: `fn(&'static StartInfo) -> !`.
 #[macro_export]

@@ -1,0 +1,31 @@
+//! The areas of the contract.
+
+mod callbacks;
+mod calls;
+mod debug;
+mod descriptors;
+mod emulation;
+mod exceptions;
+mod mmu;
+mod start_of_day;
+mod user;
+mod version;
+
+use pv_guest_shim::hypercall_abi::xen::StartInfo;
+
+/// An area's name and its checks.
+pub type Area = (&'static str, fn(&'static StartInfo));
+
+/// Every area, in the order in which they run.
+pub const AREAS: &[Area] = &[
+    ("start_of_day", start_of_day::run),
+    ("version", version::run),
+    ("calls", calls::run),
+    ("exceptions", exceptions::run),
+    ("callbacks", callbacks::run),
+    ("emulation", emulation::run),
+    ("user", user::run),
+    ("descriptors", descriptors::run),
+    ("debug", debug::run),
+    ("mmu", mmu::run),
+];
