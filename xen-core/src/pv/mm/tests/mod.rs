@@ -4,6 +4,7 @@ mod descriptors;
 mod flushing;
 mod linear;
 mod promotion;
+mod racing;
 mod random;
 mod rights;
 mod updates;
