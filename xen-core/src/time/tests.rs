@@ -27,7 +27,9 @@ fn guest(hv: &World) -> (PvGuest, Port) {
     let guest = PvGuest::unprivileged(hv, 1, 40);
     guest.vcpu.clear_flags(VcpuFlags::DOWN);
     hv.stop_periodic(&guest.vcpu);
-    let port = hv.bind_virq(&guest.domain, Virq::TIMER, VcpuId(0)).expect("port");
+    let port = hv
+        .bind_virq(&guest.domain, Virq::TIMER, VcpuId(0))
+        .expect("port");
     (guest, port)
 }
 
@@ -77,20 +79,31 @@ fn a_deadline_in_the_past_fires_at_once() {
 
 #[test]
 fn rearming_replaces_and_a_vcpu_has_one_deadline_wherever_it_runs() {
-    let hv = world_with(SimConfig { cpus: 2, ..SimConfig::default() });
+    let hv = world_with(SimConfig {
+        cpus: 2,
+        ..SimConfig::default()
+    });
     let (guest, port) = guest(&hv);
     let now = hv.machine.now_ns();
     for i in 1..50 {
-        on_cpu(CpuId(i % 2), || hv.set_singleshot(&guest.vcpu, now + u64::from(i) * MS));
+        on_cpu(CpuId(i % 2), || {
+            hv.set_singleshot(&guest.vcpu, now + u64::from(i) * MS)
+        });
     }
-    assert_eq!(hv.timers.armed_on(CpuId(0)) + hv.timers.armed_on(CpuId(1)), 1);
+    assert_eq!(
+        hv.timers.armed_on(CpuId(0)) + hv.timers.armed_on(CpuId(1)),
+        1
+    );
     hv.machine.advance_ns(48 * MS);
     for cpu in [CpuId(0), CpuId(1)] {
         on_cpu(cpu, || hv.run_timers(cpu));
     }
     assert!(!fired(&hv, &guest.domain, port));
     hv.stop_singleshot(&guest.vcpu);
-    assert_eq!(hv.timers.armed_on(CpuId(0)) + hv.timers.armed_on(CpuId(1)), 0);
+    assert_eq!(
+        hv.timers.armed_on(CpuId(0)) + hv.timers.armed_on(CpuId(1)),
+        0
+    );
 }
 
 #[test]
@@ -129,12 +142,19 @@ fn a_vcpu_gets_no_ticks_while_it_is_off_and_one_when_it_is_back() {
 fn a_poll_ends_at_its_deadline() {
     let hv = world();
     let (guest, _) = guest(&hv);
-    guest.vcpu.set_flags(VcpuFlags::BLOCKED | VcpuFlags::POLLING);
+    guest
+        .vcpu
+        .set_flags(VcpuFlags::BLOCKED | VcpuFlags::POLLING);
     hv.set_poll_timeout(&guest.vcpu, hv.machine.now_ns() + MS);
     pass(&hv, MS - 1);
     assert!(guest.vcpu.flags().contains(VcpuFlags::BLOCKED));
     pass(&hv, 1);
-    assert!(!guest.vcpu.flags().intersects(VcpuFlags::BLOCKED | VcpuFlags::POLLING));
+    assert!(
+        !guest
+            .vcpu
+            .flags()
+            .intersects(VcpuFlags::BLOCKED | VcpuFlags::POLLING)
+    );
     // A wait that is not a poll does not end with the deadline of an old one.
     hv.set_poll_timeout(&guest.vcpu, hv.machine.now_ns() + MS);
     guest.vcpu.set_flags(VcpuFlags::BLOCKED);
@@ -182,20 +202,28 @@ fn tasks_run_again_when_they_ask_for_it_and_never_in_a_circle() {
     for _ in 0..5 {
         pass(&hv, MS);
     }
-    assert_eq!(*task.0.lock().expect("not poisoned"), [start + MS, start + 2 * MS, start + 3 * MS]);
+    assert_eq!(
+        *task.0.lock().expect("not poisoned"),
+        [start + MS, start + 2 * MS, start + 3 * MS]
+    );
 }
 
 #[test]
 fn deadlines_fire_in_order() {
     let hv = world();
-    let order: Vec<Arc<Recorder>> = (0..3).map(|_| Arc::new(Recorder(Mutex::new(Vec::new())))).collect();
+    let order: Vec<Arc<Recorder>> = (0..3)
+        .map(|_| Arc::new(Recorder(Mutex::new(Vec::new()))))
+        .collect();
     let now = hv.machine.now_ns();
     for (task, ms) in order.iter().zip([30, 10, 20]) {
         hv.arm_timer(now + ms * MS, Event::Task(task.clone()));
     }
     assert_eq!(hv.machine.deadline(CPU), Some(now + 10 * MS));
     pass(&hv, 10 * MS);
-    let ran: Vec<usize> = order.iter().map(|task| task.0.lock().expect("not poisoned").len()).collect();
+    let ran: Vec<usize> = order
+        .iter()
+        .map(|task| task.0.lock().expect("not poisoned").len())
+        .collect();
     assert_eq!(ran, [0, 1, 0]);
 }
 
@@ -204,7 +232,10 @@ fn the_published_time_follows_the_clock_and_its_version_the_protocol() {
     let hv = world();
     let (guest, _) = guest(&hv);
     let info = guest.vcpu.info().expect("info");
-    let read = || info.time_words(&hv.machine).map(|word| word.load(Ordering::SeqCst));
+    let read = || {
+        info.time_words(&hv.machine)
+            .map(|word| word.load(Ordering::SeqCst))
+    };
     let before = read()[0];
     hv.machine.advance_ns(12_345);
     hv.publish_time(&guest.vcpu);
@@ -233,28 +264,57 @@ fn the_secondary_copy_is_whole_and_even() {
     on_cpu(guest.cpu, || hv.write_time_area(&guest.vcpu, area)).expect("writable");
     assert_ne!(guest.load(&hv, area), Ok(first));
     assert!(on_cpu(guest.cpu, || hv.write_time_area(&guest.vcpu, 0x1000)).is_err());
-    assert!(on_cpu(guest.cpu, || hv.write_time_area(&guest.vcpu, 0xffff_8000_0000_0000)).is_err());
+    assert!(
+        on_cpu(guest.cpu, || hv
+            .write_time_area(&guest.vcpu, 0xffff_8000_0000_0000))
+        .is_err()
+    );
 }
 
 #[test]
 fn the_wall_clock_is_the_time_at_boot_with_the_domains_offset() {
     let hv = world();
     let (guest, _) = guest(&hv);
-    let words = |i: usize| hv.machine.words(guest.domain.shared_info)[384 + i].load(Ordering::SeqCst);
-    guest.domain.time_offset_s.store((-3600i64).cast_unsigned(), Ordering::Relaxed);
+    let words =
+        |i: usize| hv.machine.words(guest.domain.shared_info)[384 + i].load(Ordering::SeqCst);
+    guest
+        .domain
+        .time_offset_s
+        .store((-3600i64).cast_unsigned(), Ordering::Relaxed);
     let before = words(0) as u32;
-    hv.set_wallclock(WallTime { secs: 0x1_0000_0e20, nanos: 500 }, 10_000_000_100);
+    hv.set_wallclock(
+        WallTime {
+            secs: 0x1_0000_0e20,
+            nanos: 500,
+        },
+        10_000_000_100,
+    );
     assert_eq!((words(0) as u32) % 2, 0);
     assert_ne!(words(0) as u32, before);
     // 0x1_0000_0e20 s - 10 s - 3600 s, 400 ns.
-    assert_eq!((words(0) >> 32) | (words(1) >> 32) << 32, 0x1_0000_0e20 - 3610);
+    assert_eq!(
+        (words(0) >> 32) | (words(1) >> 32) << 32,
+        0x1_0000_0e20 - 3610
+    );
     assert_eq!(words(1) & 0xffff_ffff, 400);
 }
 
 #[test]
 fn a_clock_from_before_the_epoch_is_the_epoch() {
-    assert_eq!(boot_time(WallTime { secs: 1, nanos: 0 }, 2_000_000_000), WallTime::default());
-    let late = WallTime { secs: u64::MAX, nanos: 999_999_999 };
+    assert_eq!(
+        boot_time(WallTime { secs: 1, nanos: 0 }, 2_000_000_000),
+        WallTime::default()
+    );
+    let late = WallTime {
+        secs: u64::MAX,
+        nanos: 999_999_999,
+    };
     assert_eq!(boot_time(late, 0), late);
-    assert_eq!(boot_time(WallTime { secs: 5, nanos: 1 }, 2), WallTime { secs: 4, nanos: 999_999_999 });
+    assert_eq!(
+        boot_time(WallTime { secs: 5, nanos: 1 }, 2),
+        WallTime {
+            secs: 4,
+            nanos: 999_999_999
+        }
+    );
 }

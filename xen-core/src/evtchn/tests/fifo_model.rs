@@ -99,17 +99,29 @@ fn higher_priorities_are_handled_first() {
     let receiver = domain(&hv, 1);
     let mut guest = FifoGuest::new(&hv, receiver.clone(), 1);
     guest.expand(&hv);
-    let ports: Vec<Port> = (0..3).map(|_| hv.bind_ipi(&receiver, VcpuId(0)).expect("port")).collect();
+    let ports: Vec<Port> = (0..3)
+        .map(|_| hv.bind_ipi(&receiver, VcpuId(0)).expect("port"))
+        .collect();
     for (port, priority) in ports.iter().zip([15, 7, 0]) {
         guest.unmask(&hv, *port);
-        hv.set_port_priority(&receiver, *port, priority).expect("priority");
+        hv.set_port_priority(&receiver, *port, priority)
+            .expect("priority");
         hv.send_event(&receiver, *port).expect("send");
     }
     let handled = guest.consume(&hv, 0);
     assert_eq!(handled, [ports[2], ports[1], ports[0]]);
-    assert_eq!(hv.set_port_priority(&receiver, ports[0], 16), Err(Errno::EINVAL));
-    assert_eq!(hv.set_port_priority(&receiver, Port(9), 1), Err(Errno::EACCES));
-    assert_eq!(hv.set_port_priority(&receiver, Port(999), 1), Err(Errno::EINVAL));
+    assert_eq!(
+        hv.set_port_priority(&receiver, ports[0], 16),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        hv.set_port_priority(&receiver, Port(9), 1),
+        Err(Errno::EACCES)
+    );
+    assert_eq!(
+        hv.set_port_priority(&receiver, Port(999), 1),
+        Err(Errno::EINVAL)
+    );
 }
 
 #[test]
@@ -161,7 +173,8 @@ fn an_event_for_a_vcpu_without_control_block_stays_pending() {
     assert!(hv.event_pending_for_poll(&receiver, port));
     assert!(!super::take_upcall(&hv, &receiver, 2));
     let frame = page(&hv, &receiver);
-    hv.init_control(&receiver, VcpuId(2), frame, CONTROL_OFFSET).expect("control block");
+    hv.init_control(&receiver, VcpuId(2), frame, CONTROL_OFFSET)
+        .expect("control block");
     guest.control.insert(2, frame);
     hv.unmask_event(&receiver, port).expect("unmask");
     assert_eq!(guest.consume(&hv, 2), [port]);

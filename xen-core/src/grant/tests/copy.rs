@@ -1,6 +1,8 @@
 //! Copying.
 
-use hypercall_abi::grant_table::{GntStatus, GntcopyFlags, GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GnttabOp};
+use hypercall_abi::grant_table::{
+    GntStatus, GntcopyFlags, GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GnttabOp,
+};
 use hypercall_abi::xen::DomId;
 
 use super::{HOST, Pair, READONLY, call};
@@ -11,16 +13,39 @@ const FROM_GRANT: u16 = GntcopyFlags::SOURCE_GREF.bits();
 const TO_GRANT: u16 = GntcopyFlags::DEST_GREF.bits();
 
 fn own(frame: Mfn, offset: u16) -> GnttabCopyPtr {
-    GnttabCopyPtr { u: GnttabCopyPtrU::from_gmfn(frame.0), domid: DomId::SELF, offset, _pad: [0; 4] }
+    GnttabCopyPtr {
+        u: GnttabCopyPtrU::from_gmfn(frame.0),
+        domid: DomId::SELF,
+        offset,
+        _pad: [0; 4],
+    }
 }
 
 fn granted(domid: DomId, reference: u32, offset: u16) -> GnttabCopyPtr {
-    GnttabCopyPtr { u: GnttabCopyPtrU::from_ref(reference), domid, offset, _pad: [0; 4] }
+    GnttabCopyPtr {
+        u: GnttabCopyPtrU::from_ref(reference),
+        domid,
+        offset,
+        _pad: [0; 4],
+    }
 }
 
 impl Pair {
-    fn copy(&mut self, source: GnttabCopyPtr, dest: GnttabCopyPtr, len: u16, flags: u16) -> GntStatus {
-        let op = GnttabCopy { source, dest, len, flags, status: GntStatus(77), _pad: [0; 2] };
+    fn copy(
+        &mut self,
+        source: GnttabCopyPtr,
+        dest: GnttabCopyPtr,
+        len: u16,
+        flags: u16,
+    ) -> GntStatus {
+        let op = GnttabCopy {
+            source,
+            dest,
+            len,
+            flags,
+            status: GntStatus(77),
+            _pad: [0; 2],
+        };
         call(&self.hv, &mut self.back, GnttabOp::COPY, op).status
     }
 
@@ -31,7 +56,8 @@ impl Pair {
     }
 
     fn pattern(&self, frame: Mfn, seed: u8) {
-        let bytes: [u8; 4096] = core::array::from_fn(|i| (i as u8).wrapping_mul(7).wrapping_add(seed) ^ (i >> 8) as u8);
+        let bytes: [u8; 4096] =
+            core::array::from_fn(|i| (i as u8).wrapping_mul(7).wrapping_add(seed) ^ (i >> 8) as u8);
         self.hv.machine.write_frame(frame, 0, &bytes);
     }
 }
@@ -42,7 +68,15 @@ fn bytes_arrive_at_any_alignment_and_nothing_else_changes() {
     let front = pair.front.domain.id;
     let (source, dest) = (pair.back.mfn(Pfn(6)), pair.front.mfn(Pfn(3)));
     pair.grant(9, Pfn(3), false);
-    for (from, to, len) in [(0, 0, 4096), (3, 3, 100), (5, 2, 1000), (4095, 0, 1), (0, 4095, 1), (1, 4000, 96), (8, 16, 0)] {
+    for (from, to, len) in [
+        (0, 0, 4096),
+        (3, 3, 100),
+        (5, 2, 1000),
+        (4095, 0, 1),
+        (0, 4095, 1),
+        (1, 4000, 96),
+        (8, 16, 0),
+    ] {
         pair.pattern(source, 1);
         pair.pattern(dest, 99);
         let before = pair.bytes(dest);
@@ -65,23 +99,64 @@ fn the_answers_are_xens() {
     pair.grant(9, Pfn(3), true);
     let to_grant = granted(front, 9, 0);
     // Read-only grant.
-    assert_eq!(pair.copy(own(source, 0), to_grant, 8, TO_GRANT), GntStatus::GENERAL_ERROR);
-    assert_eq!(pair.copy(to_grant, own(source, 0), 8, FROM_GRANT), GntStatus::OKAY);
+    assert_eq!(
+        pair.copy(own(source, 0), to_grant, 8, TO_GRANT),
+        GntStatus::GENERAL_ERROR
+    );
+    assert_eq!(
+        pair.copy(to_grant, own(source, 0), 8, FROM_GRANT),
+        GntStatus::OKAY
+    );
     // Across the end of the page.
-    assert_eq!(pair.copy(to_grant, own(source, 4090), 8, FROM_GRANT), GntStatus::BAD_COPY_ARG);
-    assert_eq!(pair.copy(granted(front, 9, 1), own(source, 0), 4096, FROM_GRANT), GntStatus::BAD_COPY_ARG);
-    assert_eq!(pair.copy(granted(front, 9, u16::MAX), own(source, 0), u16::MAX, FROM_GRANT), GntStatus::BAD_COPY_ARG);
+    assert_eq!(
+        pair.copy(to_grant, own(source, 4090), 8, FROM_GRANT),
+        GntStatus::BAD_COPY_ARG
+    );
+    assert_eq!(
+        pair.copy(granted(front, 9, 1), own(source, 0), 4096, FROM_GRANT),
+        GntStatus::BAD_COPY_ARG
+    );
+    assert_eq!(
+        pair.copy(
+            granted(front, 9, u16::MAX),
+            own(source, 0),
+            u16::MAX,
+            FROM_GRANT
+        ),
+        GntStatus::BAD_COPY_ARG
+    );
     // A frame is the caller's own, and only DOMID_SELF says so.
-    let by_number = GnttabCopyPtr { domid: back, ..own(source, 0) };
-    assert_eq!(pair.copy(by_number, own(source, 0), 8, 0), GntStatus::PERMISSION_DENIED);
+    let by_number = GnttabCopyPtr {
+        domid: back,
+        ..own(source, 0)
+    };
+    assert_eq!(
+        pair.copy(by_number, own(source, 0), 8, 0),
+        GntStatus::PERMISSION_DENIED
+    );
     let foreign = pair.front.mfn(Pfn(3));
-    assert_eq!(pair.copy(own(foreign, 0), own(source, 0), 8, 0), GntStatus::BAD_PAGE);
-    assert_eq!(pair.copy(own(Mfn(u64::MAX), 0), own(source, 0), 8, 0), GntStatus::BAD_PAGE);
+    assert_eq!(
+        pair.copy(own(foreign, 0), own(source, 0), 8, 0),
+        GntStatus::BAD_PAGE
+    );
+    assert_eq!(
+        pair.copy(own(Mfn(u64::MAX), 0), own(source, 0), 8, 0),
+        GntStatus::BAD_PAGE
+    );
     // A table cannot be written.
     let table = pair.back.mfn(pair.back.l1[0]);
-    assert_eq!(pair.copy(own(source, 0), own(table, 0), 8, 0), GntStatus::GENERAL_ERROR);
-    assert_eq!(pair.copy(granted(DomId(99), 9, 0), own(source, 0), 8, FROM_GRANT), GntStatus::BAD_DOMAIN);
-    assert_eq!(pair.copy(granted(front, 4000, 0), own(source, 0), 8, FROM_GRANT), GntStatus::BAD_GNTREF);
+    assert_eq!(
+        pair.copy(own(source, 0), own(table, 0), 8, 0),
+        GntStatus::GENERAL_ERROR
+    );
+    assert_eq!(
+        pair.copy(granted(DomId(99), 9, 0), own(source, 0), 8, FROM_GRANT),
+        GntStatus::BAD_DOMAIN
+    );
+    assert_eq!(
+        pair.copy(granted(front, 4000, 0), own(source, 0), 8, FROM_GRANT),
+        GntStatus::BAD_GNTREF
+    );
     assert_eq!(pair.marks(9), (false, false));
     pair.audit(&[]);
 }
@@ -92,7 +167,10 @@ fn a_copy_within_one_page_reads_before_it_writes() {
     let page = pair.back.mfn(Pfn(6));
     pair.pattern(page, 1);
     let before = pair.bytes(page);
-    assert_eq!(pair.copy(own(page, 0), own(page, 3), 2000, 0), GntStatus::OKAY);
+    assert_eq!(
+        pair.copy(own(page, 0), own(page, 3), 2000, 0),
+        GntStatus::OKAY
+    );
     assert!(pair.bytes(page)[3..2003] == before[..2000]);
     pair.audit(&[]);
 }
@@ -109,6 +187,9 @@ fn a_copy_uses_the_frame_that_a_mapping_has_pinned() {
     assert_eq!(pair.map(at, HOST | READONLY, 9).status, GntStatus::OKAY);
     // The frontend changes its mind while the grant is in use.
     pair.grant(9, Pfn(4), false);
-    assert_eq!(pair.copy(granted(front, 9, 0), own(dest, 0), 4096, FROM_GRANT), GntStatus::OKAY);
+    assert_eq!(
+        pair.copy(granted(front, 9, 0), own(dest, 0), 4096, FROM_GRANT),
+        GntStatus::OKAY
+    );
     assert!(pair.bytes(dest) == pair.bytes(pair.front.mfn(Pfn(3))));
 }

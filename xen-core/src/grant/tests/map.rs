@@ -3,7 +3,7 @@
 use hypercall_abi::grant_table::{GntStatus, GntmapFlags, GrantType};
 use hypercall_abi::xen::DomId;
 
-use super::{DEVICE, HOST, PTE, PAGES, Pair, READONLY};
+use super::{DEVICE, HOST, PAGES, PTE, Pair, READONLY};
 use crate::num::{Mfn, Pfn};
 use crate::sim::PvGuest;
 
@@ -16,15 +16,23 @@ fn a_mapped_page_is_shared_until_it_is_unmapped() {
     assert_eq!(op.status, GntStatus::OKAY);
     assert_eq!(op.dev_bus_addr, pair.front.mfn(Pfn(3)).addr());
     assert_eq!(pair.marks(9), (true, true));
-    pair.back.store(&pair.hv, at + 8, &7u64.to_le_bytes()).expect("writable");
+    pair.back
+        .store(&pair.hv, at + 8, &7u64.to_le_bytes())
+        .expect("writable");
     pair.front.run_on(&pair.hv, pair.front.cpu);
     assert_eq!(pair.front.load(&pair.hv, pair.front.va(Pfn(3)) + 8), Ok(7));
     pair.audit(&[]);
     pair.back.run_on(&pair.hv, pair.back.cpu);
-    pair.back.store(&pair.hv, at + 8, &8u64.to_le_bytes()).expect("translation is cached");
+    pair.back
+        .store(&pair.hv, at + 8, &8u64.to_le_bytes())
+        .expect("translation is cached");
     assert_eq!(pair.unmap(op.handle, at, 0), GntStatus::OKAY);
     assert_eq!(pair.marks(9), (false, false));
-    assert!(pair.back.store(&pair.hv, at + 8, &9u64.to_le_bytes()).is_err());
+    assert!(
+        pair.back
+            .store(&pair.hv, at + 8, &9u64.to_le_bytes())
+            .is_err()
+    );
     assert_eq!(pair.unmap(op.handle, at, 0), GntStatus::BAD_HANDLE);
     pair.audit(&[]);
 }
@@ -79,7 +87,10 @@ fn each_kind_of_mapping_ends_by_itself() {
     let op = pair.map(at, HOST | DEVICE | PTE, 9);
     assert_eq!(op.status, GntStatus::OKAY);
     pair.audit(&[(frame, true)]);
-    assert_eq!(pair.unmap(op.handle, at, frame.addr() + 0x1000), GntStatus::BAD_DEV_ADDR);
+    assert_eq!(
+        pair.unmap(op.handle, at, frame.addr() + 0x1000),
+        GntStatus::BAD_DEV_ADDR
+    );
     assert_eq!(pair.unmap(op.handle, 0, 0), GntStatus::OKAY);
     pair.audit(&[(frame, true)]);
     assert_eq!(pair.unmap(op.handle, at, 0), GntStatus::OKAY);
@@ -100,7 +111,12 @@ fn what_cannot_be_mapped_is_told_apart_by_status() {
     assert_eq!(pair.map(at, READONLY, 9).status, GntStatus::BAD_GNTREF);
     assert_eq!(pair.map(at, HOST, 512).status, GntStatus::BAD_GNTREF);
     assert_eq!(pair.map(at, HOST, u32::MAX).status, GntStatus::BAD_GNTREF);
-    pair.grant_raw(10, GrantType::PERMIT_ACCESS.0, DomId(6), pair.front.mfn(Pfn(3)));
+    pair.grant_raw(
+        10,
+        GrantType::PERMIT_ACCESS.0,
+        DomId(6),
+        pair.front.mfn(Pfn(3)),
+    );
     assert_eq!(pair.map(at, HOST, 10).status, GntStatus::GENERAL_ERROR);
     pair.grant_raw(10, GrantType::TRANSITIVE.0, back, pair.front.mfn(Pfn(3)));
     assert_eq!(pair.map(at, HOST, 10).status, GntStatus::GENERAL_ERROR);
@@ -118,12 +134,27 @@ fn what_cannot_be_mapped_is_told_apart_by_status() {
     assert_eq!(pair.unmap(readable.handle, at, 0), GntStatus::OKAY);
     // Nowhere to map to.
     assert_eq!(pair.map(0x1000, HOST, 9).status, GntStatus::GENERAL_ERROR);
-    assert_eq!(pair.map(0xffff_8000_0000_0000, HOST, 9).status, GntStatus::GENERAL_ERROR);
+    assert_eq!(
+        pair.map(0xffff_8000_0000_0000, HOST, 9).status,
+        GntStatus::GENERAL_ERROR
+    );
     let pte = pair.back.pte_addr(Pfn(10));
-    assert_eq!(pair.map(pte + 4, HOST | PTE, 9).status, GntStatus::GENERAL_ERROR);
-    assert_eq!(pair.map(pair.front.pte_addr(Pfn(10)), HOST | PTE, 9).status, GntStatus::GENERAL_ERROR);
-    assert_eq!(pair.map(pair.back.mfn(Pfn(4)).addr(), HOST | PTE, 9).status, GntStatus::GENERAL_ERROR);
-    assert_eq!(pair.map(u64::MAX - 7, HOST | PTE, 9).status, GntStatus::GENERAL_ERROR);
+    assert_eq!(
+        pair.map(pte + 4, HOST | PTE, 9).status,
+        GntStatus::GENERAL_ERROR
+    );
+    assert_eq!(
+        pair.map(pair.front.pte_addr(Pfn(10)), HOST | PTE, 9).status,
+        GntStatus::GENERAL_ERROR
+    );
+    assert_eq!(
+        pair.map(pair.back.mfn(Pfn(4)).addr(), HOST | PTE, 9).status,
+        GntStatus::GENERAL_ERROR
+    );
+    assert_eq!(
+        pair.map(u64::MAX - 7, HOST | PTE, 9).status,
+        GntStatus::GENERAL_ERROR
+    );
     assert_eq!(pair.marks(9), (false, false));
     assert_eq!(pair.back.domain.grants.mappings(), 0);
     pair.audit(&[]);
@@ -133,7 +164,10 @@ fn what_cannot_be_mapped_is_told_apart_by_status() {
 fn the_granter_is_named_by_number_only() {
     let mut pair = Pair::new();
     let at = pair.back.va(Pfn(10));
-    for (dom, status) in [(DomId::SELF, GntStatus::BAD_DOMAIN), (DomId(99), GntStatus::BAD_DOMAIN)] {
+    for (dom, status) in [
+        (DomId::SELF, GntStatus::BAD_DOMAIN),
+        (DomId(99), GntStatus::BAD_DOMAIN),
+    ] {
         let op = hypercall_abi::grant_table::GnttabMapGrantRef {
             host_addr: at,
             flags: HOST,
@@ -144,7 +178,10 @@ fn the_granter_is_named_by_number_only() {
             dev_bus_addr: 0,
         };
         let cmd = hypercall_abi::grant_table::GnttabOp::MAP_GRANT_REF;
-        assert_eq!(super::call(&pair.hv, &mut pair.back, cmd, op).status, status);
+        assert_eq!(
+            super::call(&pair.hv, &mut pair.back, cmd, op).status,
+            status
+        );
     }
 }
 
@@ -186,7 +223,10 @@ fn an_entry_that_maps_something_else_is_not_cleared() {
     let handle = pair.map(at, HOST, 9).handle;
     let second = pair.map(other, HOST, 10).handle;
     assert_eq!(pair.unmap(handle, other, 0), GntStatus::GENERAL_ERROR);
-    assert_eq!(pair.unmap(handle, pair.back.va(Pfn(12)), 0), GntStatus::GENERAL_ERROR);
+    assert_eq!(
+        pair.unmap(handle, pair.back.va(Pfn(12)), 0),
+        GntStatus::GENERAL_ERROR
+    );
     assert_eq!(pair.unmap(handle, at, 0), GntStatus::OKAY);
     assert_eq!(pair.unmap(second, other, 0), GntStatus::OKAY);
     pair.audit(&[]);
@@ -222,7 +262,10 @@ fn a_mapping_can_be_replaced_by_another() {
         _pad: [0; 2],
     };
     let cmd = hypercall_abi::grant_table::GnttabOp::UNMAP_AND_REPLACE;
-    assert_eq!(super::call(&pair.hv, &mut pair.back, cmd, op).status, GntStatus::OKAY);
+    assert_eq!(
+        super::call(&pair.hv, &mut pair.back, cmd, op).status,
+        GntStatus::OKAY
+    );
     assert_eq!(pair.back.load(&pair.hv, at), Ok(0x55));
     assert!(pair.back.load(&pair.hv, by).is_err());
     assert_eq!(pair.marks(9), (false, false));
@@ -237,7 +280,10 @@ fn a_mapper_that_ends_lets_go_of_everything() {
         assert_eq!(pair.map(0, DEVICE, reference).status, GntStatus::OKAY);
     }
     pair.grant(30, Pfn(4), false);
-    assert_eq!(pair.map(pair.back.va(Pfn(10)), HOST, 30).status, GntStatus::OKAY);
+    assert_eq!(
+        pair.map(pair.back.va(Pfn(10)), HOST, 30).status,
+        GntStatus::OKAY
+    );
     pair.hv.machine.yield_after(Some(0));
     assert!(pair.hv.release_grants(&pair.back.domain).is_err());
     pair.hv.machine.yield_after(None);
@@ -271,7 +317,11 @@ fn a_guest_can_map_its_own_grant() {
     let hv = crate::sim::world();
     let guest = PvGuest::unprivileged(&hv, 5, PAGES);
     let front = PvGuest::dom0(&hv, PAGES);
-    let mut pair = Pair { hv, back: guest, front };
+    let mut pair = Pair {
+        hv,
+        back: guest,
+        front,
+    };
     core::mem::swap(&mut pair.back, &mut pair.front);
     // The frontend grants to itself.
     let own = pair.front.domain.id;
@@ -287,6 +337,9 @@ fn a_guest_can_map_its_own_grant() {
         dev_bus_addr: 0,
     };
     let cmd = hypercall_abi::grant_table::GnttabOp::MAP_GRANT_REF;
-    assert_eq!(super::call(&pair.hv, &mut pair.back, cmd, op).status, GntStatus::OKAY);
+    assert_eq!(
+        super::call(&pair.hv, &mut pair.back, cmd, op).status,
+        GntStatus::OKAY
+    );
     pair.audit(&[]);
 }

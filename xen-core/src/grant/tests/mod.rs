@@ -56,7 +56,11 @@ impl Pair {
     }
 
     fn grant(&self, reference: u32, pfn: Pfn, readonly: bool) {
-        let readonly = if readonly { GrantFlags::READONLY.bits() } else { 0 };
+        let readonly = if readonly {
+            GrantFlags::READONLY.bits()
+        } else {
+            0
+        };
         let flags = GrantType::PERMIT_ACCESS.0 | readonly;
         self.grant_raw(reference, flags, self.back.domain.id, self.front.mfn(pfn));
     }
@@ -83,7 +87,13 @@ impl Pair {
     }
 
     fn unmap(&mut self, handle: u32, host_addr: u64, dev_bus_addr: u64) -> GntStatus {
-        let op = GnttabUnmapGrantRef { host_addr, dev_bus_addr, handle, status: GntStatus(77), _pad: [0; 2] };
+        let op = GnttabUnmapGrantRef {
+            host_addr,
+            dev_bus_addr,
+            handle,
+            status: GntStatus(77),
+            _pad: [0; 2],
+        };
         call(&self.hv, &mut self.back, GnttabOp::UNMAP_GRANT_REF, op).status
     }
 
@@ -124,9 +134,15 @@ where
     // The page is the guest's first: it is mapped writable by the direct map.
     guest.run_on(hv, guest.cpu);
     let addr = guest.put(hv, ARGUMENTS, &op);
-    let result =
-        guest.hypercall(hv, HypercallNr::GRANT_TABLE_OP, [u64::from(cmd.0), addr, u64::from(count), 0, 0, 0]);
+    let result = guest.hypercall(
+        hv,
+        HypercallNr::GRANT_TABLE_OP,
+        [u64::from(cmd.0), addr, u64::from(count), 0, 0, 0],
+    );
     let mut out = T::new_zeroed();
-    on_cpu(guest.cpu, || hv.machine.read_bytes(addr, out.as_mut_bytes())).expect("arguments");
+    on_cpu(guest.cpu, || {
+        hv.machine.read_bytes(addr, out.as_mut_bytes())
+    })
+    .expect("arguments");
     (result, out)
 }

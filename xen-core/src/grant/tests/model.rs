@@ -24,9 +24,23 @@ enum Target {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Grant { reference: u32, kind: u16, readonly: bool, grantee: u16, target: Target },
-    Map { reference: u32, flags: u32, slot: u64 },
-    Unmap { which: usize, host: bool, device: bool },
+    Grant {
+        reference: u32,
+        kind: u16,
+        readonly: bool,
+        grantee: u16,
+        target: Target,
+    },
+    Map {
+        reference: u32,
+        flags: u32,
+        slot: u64,
+    },
+    Unmap {
+        which: usize,
+        host: bool,
+        device: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -77,11 +91,16 @@ struct Model {
 
 impl Model {
     fn users(&self, reference: u32) -> impl Iterator<Item = &Mapping> {
-        self.mappings.iter().filter(move |mapping| mapping.reference == reference)
+        self.mappings
+            .iter()
+            .filter(move |mapping| mapping.reference == reference)
     }
 
     fn marks(&self, reference: u32) -> (bool, bool) {
-        (self.users(reference).count() != 0, self.users(reference).any(|mapping| mapping.write))
+        (
+            self.users(reference).count() != 0,
+            self.users(reference).any(|mapping| mapping.write),
+        )
     }
 
     fn expected(&self, reference: u32, write: bool) -> GntStatus {
