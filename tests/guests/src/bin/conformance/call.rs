@@ -55,6 +55,12 @@ pub fn update_va(address: u64, entry: u64, flags: u64) -> i64 {
     unsafe { mmu::update_va_mapping(address, entry, flags) }
 }
 
+/// Moves vCPU 0's part of the shared page to a page of the checks.
+pub fn move_vcpu_info(address: u64) -> i64 {
+    // SAFETY: the page is not used for anything else, and stays mapped.
+    unsafe { pv_guest_shim::shared::move_vcpu_info(address) }
+}
+
 /// `mmu_update` of entries of the checks.
 pub fn mmu_update(updates: &[MmuUpdate], foreign: DomId) -> (i64, u32) {
     // SAFETY: as for update_va.

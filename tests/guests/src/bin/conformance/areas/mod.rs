@@ -5,10 +5,13 @@ mod calls;
 mod debug;
 mod descriptors;
 mod emulation;
+mod events;
 mod exceptions;
 mod mmu;
 mod start_of_day;
+mod timers;
 mod user;
+mod vcpu_info;
 mod version;
 
 use pv_guest_shim::hypercall_abi::xen::StartInfo;
@@ -28,4 +31,7 @@ pub const AREAS: &[Area] = &[
     ("descriptors", descriptors::run),
     ("debug", debug::run),
     ("mmu", mmu::run),
+    ("events", events::run),
+    ("timers", timers::run),
+    ("vcpu_info", vcpu_info::run),
 ];
