@@ -7,6 +7,8 @@ mod descriptors;
 mod emulation;
 mod events;
 mod exceptions;
+mod grants;
+mod memory;
 mod mmu;
 mod start_of_day;
 mod timers;
@@ -31,6 +33,8 @@ pub const AREAS: &[Area] = &[
     ("descriptors", descriptors::run),
     ("debug", debug::run),
     ("mmu", mmu::run),
+    ("memory", memory::run),
+    ("grants", grants::run),
     ("events", events::run),
     ("timers", timers::run),
     ("vcpu_info", vcpu_info::run),
