@@ -33,9 +33,18 @@ impl<M: Machine> Call<'_, M> {
     /// `ESRCH` if there is none, or for the caller's own number: it is to say DOMID_SELF. `EPERM`.
     pub(super) fn page_owner(&self, raw: u16) -> Result<PageOwner, Errno> {
         match DomId(raw) {
-            DomId::SELF => Ok(PageOwner { id: self.domain.id, domain: Some(self.domain.clone()) }),
-            DomId::IO => Ok(PageOwner { id: DomId::IO, domain: None }),
-            DomId::XEN if self.domain.privileges.control => Ok(PageOwner { id: DomId::XEN, domain: None }),
+            DomId::SELF => Ok(PageOwner {
+                id: self.domain.id,
+                domain: Some(self.domain.clone()),
+            }),
+            DomId::IO => Ok(PageOwner {
+                id: DomId::IO,
+                domain: None,
+            }),
+            DomId::XEN if self.domain.privileges.control => Ok(PageOwner {
+                id: DomId::XEN,
+                domain: None,
+            }),
             DomId::XEN => Err(Errno::EPERM),
             id if id == self.domain.id => Err(Errno::ESRCH),
             id => {
@@ -43,7 +52,10 @@ impl<M: Machine> Call<'_, M> {
                 if !self.hv.may_map(self.domain, &domain) {
                     return Err(Errno::EPERM);
                 }
-                Ok(PageOwner { id, domain: Some(domain) })
+                Ok(PageOwner {
+                    id,
+                    domain: Some(domain),
+                })
             }
         }
     }
@@ -54,12 +66,23 @@ impl<M: Machine> Call<'_, M> {
     }
 
     /// Ends a call whose result is certain, after the demotions that it began.
-    pub(super) fn settle_with(&self, pages: &OwnedPages, result: Result<u64, Errno>) -> HypercallResult {
+    pub(super) fn settle_with(
+        &self,
+        pages: &OwnedPages,
+        result: Result<u64, Errno>,
+    ) -> HypercallResult {
         match (self.settle(pages), result) {
             (Err(Stop::Preempted), result) => {
                 // Xen's form of "only the result is left": no requests, and the result in place of the domain.
                 let value = result.unwrap_or_else(|errno| errno.to_ret().cast_unsigned());
-                Ok(Outcome::Again([0, PREEMPTED.into(), pages.id.0.into(), value & u64::from(u32::MAX), 0, 0]))
+                Ok(Outcome::Again([
+                    0,
+                    PREEMPTED.into(),
+                    pages.id.0.into(),
+                    value & u64::from(u32::MAX),
+                    0,
+                    0,
+                ]))
             }
             (Err(stop), _) => Err(stop),
             (Ok(()), Ok(value)) => Ok(Outcome::Done(value)),
@@ -75,6 +98,8 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EPERM.into());
         }
         self.settle(&domain.pages)?;
-        Ok(Outcome::Done(i64::from(value.cast_signed()).cast_unsigned()))
+        Ok(Outcome::Done(
+            i64::from(value.cast_signed()).cast_unsigned(),
+        ))
     }
 }

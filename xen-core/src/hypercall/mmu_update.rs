@@ -7,8 +7,8 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::{DomId, MmuUpdate, MmuUpdateCmd};
 
-use super::foreign::{PageOwner, PREEMPTED};
 use super::Call;
+use super::foreign::{PREEMPTED, PageOwner};
 use crate::domain::Domain;
 use crate::guest::GuestAccess;
 use crate::machine::{Flush, Machine};
@@ -66,7 +66,8 @@ impl<M: Machine> Call<'_, M> {
             mm::flush_domain(self.hv, &owners.tables, Flush::All);
         }
         let total: u32 = finished.wrapping_add(before);
-        if !done.is_null() && machine.write(done, &total).is_err() && result != Err(Stop::Preempted) {
+        if !done.is_null() && machine.write(done, &total).is_err() && result != Err(Stop::Preempted)
+        {
             // The requests are done; only the guest does not learn how many.
             result = Err(Errno::EFAULT.into());
         }
@@ -74,7 +75,14 @@ impl<M: Machine> Call<'_, M> {
             Err(Stop::Preempted) => {
                 let next = requests.offset(finished.into()).ok_or(Errno::EFAULT)?;
                 let left = (count - finished) | PREEMPTED;
-                Ok(Outcome::Again([next, left.into(), done.addr(), foreigndom.into(), 0, 0]))
+                Ok(Outcome::Again([
+                    next,
+                    left.into(),
+                    done.addr(),
+                    foreigndom.into(),
+                    0,
+                    0,
+                ]))
             }
             Err(Stop::Fail(errno)) => self.settle_with(&owners.tables.pages, Err(errno)),
             Ok(()) => self.settle_with(&owners.tables.pages, Ok(0)),
@@ -99,7 +107,12 @@ impl<M: Machine> Call<'_, M> {
         Ok(Owners { tables, pages })
     }
 
-    fn one_update(&self, owners: &Owners, request: MmuUpdate, flush: &mut bool) -> Result<(), Stop> {
+    fn one_update(
+        &self,
+        owners: &Owners,
+        request: MmuUpdate,
+        flush: &mut bool,
+    ) -> Result<(), Stop> {
         let hv = self.hv;
         let command = MmuUpdateCmd(request.ptr & COMMAND);
         match command {
@@ -112,7 +125,9 @@ impl<M: Machine> Call<'_, M> {
                     page_owner: owners.pages.id,
                     preserve_ad: command == MmuUpdateCmd::PT_UPDATE_PRESERVE_AD,
                 };
-                let after = mm::in_stretches(hv, |budget| mm::write_entry(hv, &owners.tables, update, budget))?;
+                let after = mm::in_stretches(hv, |budget| {
+                    mm::write_entry(hv, &owners.tables, update, budget)
+                })?;
                 *flush |= after == mm::After::Flush;
                 Ok(())
             }

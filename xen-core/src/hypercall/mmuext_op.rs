@@ -4,9 +4,9 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::{MmuextCmd, MmuextOp};
 
-use super::foreign::{PageOwner, PREEMPTED};
 use super::Call;
-use crate::guest::{is_guest_address, GuestAccess};
+use super::foreign::{PREEMPTED, PageOwner};
+use crate::guest::{GuestAccess, is_guest_address};
 use crate::machine::{CpuMask, Flush, Machine};
 use crate::mm::PageType;
 use crate::num::Mfn;
@@ -57,16 +57,27 @@ impl<M: Machine> Call<'_, M> {
             finished += 1;
         }
         let total: u32 = finished.wrapping_add(before);
-        if !done.is_null() && machine.write(done, &total).is_err() && result != Err(Stop::Preempted) {
+        if !done.is_null() && machine.write(done, &total).is_err() && result != Err(Stop::Preempted)
+        {
             // The operations are done; only the guest does not learn how many.
             result = Err(Errno::EFAULT.into());
         }
-        let pages = owner.domain.as_ref().map_or(&self.domain.pages, |domain| &domain.pages);
+        let pages = owner
+            .domain
+            .as_ref()
+            .map_or(&self.domain.pages, |domain| &domain.pages);
         match result {
             Err(Stop::Preempted) => {
                 let next = ops.offset(finished.into()).ok_or(Errno::EFAULT)?;
                 let left = (count - finished) | PREEMPTED;
-                Ok(Outcome::Again([next, left.into(), done.addr(), foreigndom.into(), 0, 0]))
+                Ok(Outcome::Again([
+                    next,
+                    left.into(),
+                    done.addr(),
+                    foreigndom.into(),
+                    0,
+                    0,
+                ]))
             }
             Err(Stop::Fail(errno)) => self.settle_with(pages, Err(errno)),
             Ok(()) => self.settle_with(pages, Ok(0)),
@@ -93,7 +104,10 @@ impl<M: Machine> Call<'_, M> {
                 return Ok(());
             }
             C::COPY_PAGE => {
-                let from = hv.mem.get_page(Mfn(op.arg2.as_src_mfn()), target.id).ok_or(Errno::EINVAL)?;
+                let from = hv
+                    .mem
+                    .get_page(Mfn(op.arg2.as_src_mfn()), target.id)
+                    .ok_or(Errno::EINVAL)?;
                 let to = hv.mem.get_writable(mfn, target.id)?;
                 hv.machine.copy_frame(to.mfn(), from.mfn());
                 return Ok(());
@@ -124,7 +138,9 @@ impl<M: Machine> Call<'_, M> {
         match op.cmd {
             C::NEW_BASEPTR => {
                 let mfn = Mfn(op.arg1.as_mfn());
-                mm::in_stretches(hv, |budget| mm::new_kernel_root(hv, domain, ctx, mfn, budget))?;
+                mm::in_stretches(hv, |budget| {
+                    mm::new_kernel_root(hv, domain, ctx, mfn, budget)
+                })?;
             }
             C::NEW_USER_BASEPTR => {
                 let mfn = Some(Mfn(op.arg1.as_mfn())).filter(|mfn| mfn.0 != 0);
@@ -133,7 +149,9 @@ impl<M: Machine> Call<'_, M> {
             C::TLB_FLUSH_LOCAL => hv.mem.flush_tlb(&hv.machine, &here, Flush::All),
             C::INVLPG_LOCAL => self.flush_page(&here, addr),
             C::TLB_FLUSH_MULTI | C::INVLPG_MULTI => {
-                let mask = self.processors_in(op.arg2.as_vcpumask().addr()).map_err(|_| Errno::EINVAL)?;
+                let mask = self
+                    .processors_in(op.arg2.as_vcpumask().addr())
+                    .map_err(|_| Errno::EINVAL)?;
                 if op.cmd == C::INVLPG_MULTI {
                     self.flush_page(&mask, addr);
                 } else {
@@ -144,7 +162,11 @@ impl<M: Machine> Call<'_, M> {
             C::INVLPG_ALL => self.flush_page(&everywhere(), addr),
             C::FLUSH_CACHE | C::FLUSH_CACHE_GLOBAL => {
                 if !domain.privileges.hardware {
-                    let errno = if op.cmd == C::FLUSH_CACHE { Errno::EACCES } else { Errno::EINVAL };
+                    let errno = if op.cmd == C::FLUSH_CACHE {
+                        Errno::EACCES
+                    } else {
+                        Errno::EINVAL
+                    };
                     return Err(errno.into());
                 }
                 hv.machine.flush_caches();
@@ -171,15 +193,22 @@ impl<M: Machine> Call<'_, M> {
     /// nothing either, and a remote flush of it could fault (XSA-279).
     pub(super) fn flush_page(&self, mask: &CpuMask, addr: u64) {
         if is_guest_address(addr) {
-            self.hv.mem.flush_tlb(&self.hv.machine, mask, Flush::Page(addr));
+            self.hv
+                .mem
+                .flush_tlb(&self.hv.machine, mask, Flush::Page(addr));
         }
     }
 
     /// The processors of the vCPUs in a bitmap of the guest's.
     pub(super) fn processors_in(&self, bitmap: u64) -> Result<CpuMask, Errno> {
-        let words = self.hv.machine.read_bitmap(bitmap, self.domain.max_vcpus())?;
+        let words = self
+            .hv
+            .machine
+            .read_bitmap(bitmap, self.domain.max_vcpus())?;
         let named = self.domain.vcpus().filter(|vcpu| {
-            words.get(vcpu.id.0 as usize / 64).is_some_and(|word| word & (1 << (vcpu.id.0 % 64)) != 0)
+            words
+                .get(vcpu.id.0 as usize / 64)
+                .is_some_and(|word| word & (1 << (vcpu.id.0 % 64)) != 0)
         });
         Ok(mm::processors_of(named.map(|vcpu| &**vcpu)))
     }

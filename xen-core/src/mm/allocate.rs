@@ -7,7 +7,7 @@ use hypercall_abi::xen::DomId;
 
 use super::{CountWord, FrameState, Memory, OwnedPages, PageType};
 use crate::machine::{Cpus, Frames};
-use crate::num::{Mfn, Pfn, PAGE_SHIFT};
+use crate::num::{Mfn, PAGE_SHIFT, Pfn};
 
 /// How to allocate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,11 +20,14 @@ impl AllocOptions {
     /// From the low byte of `mem_flags` (0 = any).
     #[must_use]
     pub const fn below_bits(bits: u32) -> Self {
-        Self { address_bits: if bits == 0 { None } else { Some(bits) } }
+        Self {
+            address_bits: if bits == 0 { None } else { Some(bits) },
+        }
     }
 
     fn width(self) -> Option<u32> {
-        self.address_bits.map(|bits| bits.saturating_sub(PAGE_SHIFT))
+        self.address_bits
+            .map(|bits| bits.saturating_sub(PAGE_SHIFT))
     }
 }
 
@@ -69,7 +72,11 @@ impl Memory {
     /// A zeroed page of the hypervisor's that `pages.id` may map writable but that never becomes a table. It is not
     /// counted against the domain's limit. Give it back with [`Memory::free_shared`].
     #[must_use]
-    pub fn allocate_shared<M: Frames + Cpus>(&self, machine: &M, pages: &OwnedPages) -> Option<Mfn> {
+    pub fn allocate_shared<M: Frames + Cpus>(
+        &self,
+        machine: &M,
+        pages: &OwnedPages,
+    ) -> Option<Mfn> {
         let mfn = self.take_clean(machine, 0, None, 0)?;
         let info = self.frames.get(mfn)?;
         self.set_fixed_type(mfn, PageType::Writable);
@@ -90,7 +97,9 @@ impl Memory {
         let mut list = pages.lock();
         for i in 0..count {
             let mfn = start.offset(i);
-            let Some(info) = self.frames.get(mfn) else { continue };
+            let Some(info) = self.frames.get(mfn) else {
+                continue;
+            };
             info.set_owner(Some(pages.id));
             list.add(&self.frames, mfn);
             // Visible to `get_page` from here on: everything else is in place.
@@ -123,14 +132,17 @@ impl Memory {
         let online = machine.online();
         let mut last_stamp = None;
         for i in 0..count {
-            let Some(info) = self.frames.get(start.offset(i)) else { continue };
+            let Some(info) = self.frames.get(start.offset(i)) else {
+                continue;
+            };
             let stamp = info.stamp().load(Ordering::SeqCst);
             if last_stamp != Some(stamp) {
                 owing = owing.or(&self.clock.owing(&online, stamp));
                 last_stamp = Some(stamp);
             }
         }
-        self.clock.flush(machine, &owing, crate::machine::Flush::All);
+        self.clock
+            .flush(machine, &owing, crate::machine::Flush::All);
         if self.noncoherent_freed.swap(false, Ordering::SeqCst) {
             machine.flush_caches();
         }
@@ -157,7 +169,9 @@ impl Memory {
 
     /// The last reference is gone.
     pub(super) fn free_page(&self, mfn: Mfn) {
-        let Some(info) = self.frames.get(mfn) else { return };
+        let Some(info) = self.frames.get(mfn) else {
+            return;
+        };
         let owner = info.owner();
         let word = info.count();
         if word.is_noncoherent() {
@@ -192,7 +206,9 @@ impl Memory {
             return Err(Errno::EINVAL);
         }
         let buddy = self.buddy.lock();
-        let free = buddy.free_frames().saturating_sub(self.claims.load(Ordering::SeqCst));
+        let free = buddy
+            .free_frames()
+            .saturating_sub(self.claims.load(Ordering::SeqCst));
         if total - owned > free {
             return Err(Errno::ENOMEM);
         }
@@ -217,7 +233,9 @@ impl Memory {
     #[must_use]
     pub fn close_account(&self, id: DomId) -> bool {
         let mut accounts = self.accounts.lock();
-        let Some(pages) = accounts.get(&id).cloned() else { return true };
+        let Some(pages) = accounts.get(&id).cloned() else {
+            return true;
+        };
         if pages.total_pages() != 0 {
             return false;
         }

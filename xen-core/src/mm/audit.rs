@@ -36,7 +36,12 @@ impl Memory {
     /// Compares the records of all frames with a recount. Returns one line for each difference; empty if all is well.
     #[must_use]
     pub fn audit<M: Frames>(&self, machine: &M, holders: &Holders) -> Vec<String> {
-        let mut recount = Recount { mem: self, machine, tallies: BTreeMap::new(), faults: Vec::new() };
+        let mut recount = Recount {
+            mem: self,
+            machine,
+            tallies: BTreeMap::new(),
+            faults: Vec::new(),
+        };
         for mfn in (0..self.frames.len()).map(Mfn) {
             recount.page(mfn);
         }
@@ -66,7 +71,9 @@ impl<M: Frames> Recount<'_, M> {
         tally.typed += 1;
         match tally.kind {
             Some(other) if other != kind => {
-                self.faults.push(format!("{mfn:?} is referred to as {other:?} and as {kind:?}"));
+                self.faults.push(format!(
+                    "{mfn:?} is referred to as {other:?} and as {kind:?}"
+                ));
             }
             _ => tally.kind = Some(kind),
         }
@@ -74,12 +81,17 @@ impl<M: Frames> Recount<'_, M> {
 
     /// What the page holds by itself, and what its entries hold.
     fn page(&mut self, mfn: Mfn) {
-        let Some(info) = self.mem.frames.get(mfn) else { return };
+        let Some(info) = self.mem.frames.get(mfn) else {
+            return;
+        };
         let count = info.count();
         let word = self.mem.type_of(mfn);
         if count.state() != FrameState::InUse {
             if count.count() != 0 || (word.count() != 0 && count.state() != FrameState::Unusable) {
-                self.faults.push(format!("{mfn:?} is {:?} but has references ({count:?}, {word:?})", count.state()));
+                self.faults.push(format!(
+                    "{mfn:?} is {:?} but has references ({count:?}, {word:?})",
+                    count.state()
+                ));
             }
             return;
         }
@@ -98,13 +110,17 @@ impl<M: Frames> Recount<'_, M> {
         if word.is_partial() || word.is_pending() {
             self.reference(mfn, word.kind());
         }
-        let Some(level) = word.kind().level() else { return };
+        let Some(level) = word.kind().level() else {
+            return;
+        };
         let end = match (word.is_valid(), word.is_partial() || word.is_pending()) {
             (true, _) => 512,
             (false, true) => word.progress(),
             (false, false) => {
                 if word.count() > 0 {
-                    self.faults.push(format!("{mfn:?} is being validated while the machine is at rest"));
+                    self.faults.push(format!(
+                        "{mfn:?} is being validated while the machine is at rest"
+                    ));
                 }
                 return;
             }
@@ -124,7 +140,8 @@ impl<M: Frames> Recount<'_, M> {
         let target = entry::target(value);
         if level > 1 {
             if entry::is_disallowed(value, level, false) {
-                self.faults.push(format!("L{level} {table:?} holds {value:#x}"));
+                self.faults
+                    .push(format!("L{level} {table:?} holds {value:#x}"));
             }
             if target == table {
                 return;
@@ -151,26 +168,40 @@ impl<M: Frames> Recount<'_, M> {
 
     fn compare(&mut self) {
         for mfn in (0..self.mem.frames.len()).map(Mfn) {
-            let Some(info) = self.mem.frames.get(mfn) else { continue };
+            let Some(info) = self.mem.frames.get(mfn) else {
+                continue;
+            };
             let counted = self.tallies.get(&mfn).copied().unwrap_or_default();
             let (count, word) = (info.count(), self.mem.type_of(mfn));
             if count.state() != FrameState::InUse {
                 if counted.general != 0 {
-                    self.faults.push(format!("{mfn:?} is {:?} but {counted:?}", count.state()));
+                    self.faults
+                        .push(format!("{mfn:?} is {:?} but {counted:?}", count.state()));
                 }
                 continue;
             }
             if count.count() != counted.general || word.count() != counted.typed {
-                self.faults.push(format!("{mfn:?} recorded {count:?}, {word:?}; counted {counted:?}"));
+                self.faults.push(format!(
+                    "{mfn:?} recorded {count:?}, {word:?}; counted {counted:?}"
+                ));
             }
             let agrees = counted.kind.is_none_or(|kind| kind == word.kind());
             if !agrees || (counted.writable_mapping && word.kind() != PageType::Writable) {
-                self.faults.push(format!("{mfn:?} has type {word:?} but is used as {counted:?}"));
+                self.faults.push(format!(
+                    "{mfn:?} has type {word:?} but is used as {counted:?}"
+                ));
             }
         }
-        let beyond: Vec<Mfn> = self.tallies.keys().copied().filter(|mfn| self.mem.frames.get(*mfn).is_none()).collect();
+        let beyond: Vec<Mfn> = self
+            .tallies
+            .keys()
+            .copied()
+            .filter(|mfn| self.mem.frames.get(*mfn).is_none())
+            .collect();
         for mfn in beyond {
-            self.faults.push(format!("{mfn:?} is outside the frame table but referred to"));
+            self.faults.push(format!(
+                "{mfn:?} is outside the frame table but referred to"
+            ));
         }
     }
 }

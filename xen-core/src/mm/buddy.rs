@@ -32,7 +32,11 @@ const fn zone_of(start: Mfn, order: u32) -> usize {
 
 impl Buddy {
     pub(super) const fn new() -> Self {
-        Self { lists: [[FrameList::EMPTY; ORDERS]; ZONES], filled: [0; ZONES], free: 0 }
+        Self {
+            lists: [[FrameList::EMPTY; ORDERS]; ZONES],
+            filled: [0; ZONES],
+            free: 0,
+        }
     }
 
     /// Free frames.
@@ -54,7 +58,10 @@ impl Buddy {
             if zone_of(buddy, order) != zone_of(start, order) {
                 break;
             }
-            if !frames.get(buddy).is_some_and(|info| info.count().free_order() == Some(order)) {
+            if !frames
+                .get(buddy)
+                .is_some_and(|info| info.count().free_order() == Some(order))
+            {
                 break;
             }
             self.unlink(frames, buddy, order);
@@ -66,7 +73,12 @@ impl Buddy {
 
     /// Takes a block of `1 << order` frames, all of them below `1 << width` if a width is given. The frames come
     /// back detached.
-    pub(super) fn take(&mut self, frames: &FrameTable, order: u32, width: Option<u32>) -> Option<Mfn> {
+    pub(super) fn take(
+        &mut self,
+        frames: &FrameTable,
+        order: u32,
+        width: Option<u32>,
+    ) -> Option<Mfn> {
         if order > MAX_ORDER {
             return None;
         }
@@ -93,7 +105,9 @@ impl Buddy {
     }
 
     fn link(&mut self, frames: &FrameTable, start: Mfn, order: u32) {
-        let Some(info) = frames.get(start) else { return };
+        let Some(info) = frames.get(start) else {
+            return;
+        };
         info.set_count(CountWord::free_head(order));
         let zone = zone_of(start, order);
         self.lists[zone][order as usize].push(frames, start);

@@ -10,8 +10,15 @@ impl Memory {
     /// Frames for an exchange: zeroed and nobody's yet. Hand them to [`Memory::adopt_exchanged`] or
     /// [`Memory::return_detached`].
     #[must_use]
-    pub fn allocate_detached<M: Frames + Cpus>(&self, machine: &M, order: u32, options: AllocOptions) -> Option<Mfn> {
-        let width = options.address_bits.map(|bits| bits.saturating_sub(crate::num::PAGE_SHIFT));
+    pub fn allocate_detached<M: Frames + Cpus>(
+        &self,
+        machine: &M,
+        order: u32,
+        options: AllocOptions,
+    ) -> Option<Mfn> {
+        let width = options
+            .address_bits
+            .map(|bits| bits.saturating_sub(crate::num::PAGE_SHIFT));
         self.take_clean(machine, order, width, 0)
     }
 
@@ -30,14 +37,19 @@ impl Memory {
         // Excludes every other change of this domain's list.
         let mut list = pages.lock();
         let seen = info.count();
-        let idle = seen.state() == FrameState::InUse && seen.is_allocated() && !seen.is_special() && seen.count() == 1;
+        let idle = seen.state() == FrameState::InUse
+            && seen.is_allocated()
+            && !seen.is_special()
+            && seen.count() == 1;
         if info.owner() != Some(pages.id) || !idle {
             return Err(Errno::EINVAL);
         }
         // A page without further references has no type references either: each implies a general one.
-        info.change_count(seen, CountWord::new(FrameState::Detached)).map_err(|_| Errno::EINVAL)?;
+        info.change_count(seen, CountWord::new(FrameState::Detached))
+            .map_err(|_| Errno::EINVAL)?;
         if seen.is_noncoherent() {
-            self.noncoherent_freed.store(true, core::sync::atomic::Ordering::SeqCst);
+            self.noncoherent_freed
+                .store(true, core::sync::atomic::Ordering::SeqCst);
         }
         list.remove(&self.frames, mfn);
         info.set_owner(None);

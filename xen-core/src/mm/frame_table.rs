@@ -40,11 +40,16 @@ impl FrameTable {
     /// What a frame is; frames beyond the table are device memory.
     #[must_use]
     pub fn state(&self, mfn: Mfn) -> FrameState {
-        self.get(mfn).map_or(FrameState::Io, |info| info.count().state())
+        self.get(mfn)
+            .map_or(FrameState::Io, |info| info.count().state())
     }
 
     pub(super) fn by_link(&self, link: u32) -> Option<&'static PageInfo> {
-        if link == NIL { None } else { self.frames.get(link as usize) }
+        if link == NIL {
+            None
+        } else {
+            self.frames.get(link as usize)
+        }
     }
 }
 
@@ -56,7 +61,10 @@ pub(super) struct FrameList {
 }
 
 impl FrameList {
-    pub(super) const EMPTY: Self = Self { head: NIL, tail: NIL };
+    pub(super) const EMPTY: Self = Self {
+        head: NIL,
+        tail: NIL,
+    };
 
     pub(super) fn first(&self) -> Option<Mfn> {
         (self.head != NIL).then_some(Mfn(u64::from(self.head)))
@@ -69,7 +77,9 @@ impl FrameList {
 
     /// Appends a frame that is in no list.
     pub(super) fn push(&mut self, frames: &FrameTable, mfn: Mfn) {
-        let (Some(info), Ok(link)) = (frames.get(mfn), u32::try_from(mfn.0)) else { return };
+        let (Some(info), Ok(link)) = (frames.get(mfn), u32::try_from(mfn.0)) else {
+            return;
+        };
         info.set_prev(self.tail);
         info.set_next(NIL);
         match frames.by_link(self.tail) {
@@ -81,7 +91,9 @@ impl FrameList {
 
     /// Prepends a frame that is in no list.
     pub(super) fn push_front(&mut self, frames: &FrameTable, mfn: Mfn) {
-        let (Some(info), Ok(link)) = (frames.get(mfn), u32::try_from(mfn.0)) else { return };
+        let (Some(info), Ok(link)) = (frames.get(mfn), u32::try_from(mfn.0)) else {
+            return;
+        };
         info.set_prev(NIL);
         info.set_next(self.head);
         match frames.by_link(self.head) {

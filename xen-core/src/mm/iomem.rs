@@ -16,16 +16,26 @@ pub struct IoRules {
 
 impl IoRules {
     pub(super) const fn new(limit: u64) -> Self {
-        Self { limit, denied: RankedMutex::new(Rank::Machine, Vec::new()) }
+        Self {
+            limit,
+            denied: RankedMutex::new(Rank::Machine, Vec::new()),
+        }
     }
 
     pub(super) fn deny(&self, start: Mfn, count: u64) {
-        self.denied.lock().push(start.0..start.0.saturating_add(count));
+        self.denied
+            .lock()
+            .push(start.0..start.0.saturating_add(count));
     }
 
     /// Whether the hardware domain may map this device frame. Beyond the processor's address width nothing is: such
     /// an entry would raise a reserved-bit fault.
     pub(super) fn permits(&self, mfn: Mfn) -> bool {
-        mfn.0 < self.limit && !self.denied.lock().iter().any(|range| range.contains(&mfn.0))
+        mfn.0 < self.limit
+            && !self
+                .denied
+                .lock()
+                .iter()
+                .any(|range| range.contains(&mfn.0))
     }
 }

@@ -30,8 +30,8 @@ pub use frame_table::FrameTable;
 pub use owned::OwnedPages;
 pub use page_info::{CountWord, FrameState, PageInfo};
 pub use page_ref::{PageRef, WritableRef};
-pub use page_type::{PageType, TypeWord};
 pub(crate) use page_type::{Got, Put};
+pub use page_type::{PageType, TypeWord};
 pub use tlb_clock::TlbClock;
 
 use crate::boot::e820::E820Entry;
@@ -88,7 +88,11 @@ impl Memory {
         let mut at = start.0;
         while at < end {
             // Frame 0 is a zone of its own.
-            let aligned = if at == 0 { 0 } else { at.trailing_zeros().min(MAX_ORDER) };
+            let aligned = if at == 0 {
+                0
+            } else {
+                at.trailing_zeros().min(MAX_ORDER)
+            };
             let order = aligned.min((end - at).ilog2());
             self.release_detached(Mfn(at), order);
             at += 1 << order;
@@ -131,7 +135,9 @@ impl Memory {
     /// machine-to-physical table).
     pub fn share_read_only(&self, start: Mfn, count: u64) {
         for i in 0..count {
-            let Some(info) = self.frames.get(start.offset(i)) else { continue };
+            let Some(info) = self.frames.get(start.offset(i)) else {
+                continue;
+            };
             // A type nobody can ask for keeps every other type away.
             self.set_fixed_type(start.offset(i), PageType::None);
             info.set_owner(Some(DomId::XEN));
@@ -142,7 +148,10 @@ impl Memory {
     /// Whether a frame is RAM that guests can have.
     #[must_use]
     pub fn is_ram(&self, mfn: Mfn) -> bool {
-        matches!(self.frames.state(mfn), FrameState::Free | FrameState::InUse | FrameState::Detached)
+        matches!(
+            self.frames.state(mfn),
+            FrameState::Free | FrameState::InUse | FrameState::Detached
+        )
     }
 
     /// Whether a frame is device memory.
@@ -178,7 +187,9 @@ impl Memory {
     /// Whether the page is the hypervisor's, shared with guests.
     #[must_use]
     pub fn is_special(&self, mfn: Mfn) -> bool {
-        self.frames.get(mfn).is_some_and(|info| info.count().is_special())
+        self.frames
+            .get(mfn)
+            .is_some_and(|info| info.count().is_special())
     }
 
     /// Notes that a page was mapped with a cache attribute other than write-back.

@@ -42,7 +42,14 @@ impl OwnedPages {
     pub(super) fn new(id: DomId) -> Arc<Self> {
         Arc::new(Self {
             id,
-            list: RankedMutex::new(Rank::PageList, PageList { pages: FrameList::EMPTY, claim: 0, closed: false }),
+            list: RankedMutex::new(
+                Rank::PageList,
+                PageList {
+                    pages: FrameList::EMPTY,
+                    claim: 0,
+                    closed: false,
+                },
+            ),
             total: AtomicU64::new(0),
             max: AtomicU64::new(u64::from(u32::MAX)),
             demotions: RankedMutex::new(Rank::PageList, Vec::new()),

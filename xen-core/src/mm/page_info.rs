@@ -100,7 +100,11 @@ impl CountWord {
     /// With another number of references; `None` if it does not fit.
     #[must_use]
     pub const fn with_count(self, count: u64) -> Option<Self> {
-        if count > COUNT_MASK { None } else { Some(Self((self.0 & !COUNT_MASK) | count)) }
+        if count > COUNT_MASK {
+            None
+        } else {
+            Some(Self((self.0 & !COUNT_MASK) | count))
+        }
     }
 
     /// Whether the owner still holds its allocation.
@@ -136,7 +140,11 @@ impl CountWord {
     /// The order, if this is the first frame of a free block.
     #[must_use]
     pub const fn free_order(self) -> Option<u32> {
-        if self.0 & HEAD == 0 { None } else { Some(((self.0 >> ORDER_SHIFT) & 0x3f) as u32) }
+        if self.0 & HEAD == 0 {
+            None
+        } else {
+            Some(((self.0 >> ORDER_SHIFT) & 0x3f) as u32)
+        }
     }
 }
 
@@ -199,7 +207,8 @@ impl PageInfo {
 
     /// Takes the note of a mapping that bypassed caches; true if there was one.
     pub(super) fn take_noncoherent(&self) -> bool {
-        self.count().is_noncoherent() && self.count_info.fetch_and(!NONCOHERENT, Ordering::SeqCst) & NONCOHERENT != 0
+        self.count().is_noncoherent()
+            && self.count_info.fetch_and(!NONCOHERENT, Ordering::SeqCst) & NONCOHERENT != 0
     }
 
     /// The raw type word.
@@ -216,12 +225,16 @@ impl PageInfo {
 
     /// Enters the owner; only while nobody can take references.
     pub(super) fn set_owner(&self, owner: Option<DomId>) {
-        self.owner.store(owner.map_or(0, |id| u32::from(id.0) + 1), Ordering::SeqCst);
+        self.owner
+            .store(owner.map_or(0, |id| u32::from(id.0) + 1), Ordering::SeqCst);
     }
 
     /// Links of whatever list the frame is in; guarded by that list's lock.
     pub(super) fn links(&self) -> (u32, u32) {
-        (self.prev.load(Ordering::Relaxed), self.next.load(Ordering::Relaxed))
+        (
+            self.prev.load(Ordering::Relaxed),
+            self.next.load(Ordering::Relaxed),
+        )
     }
 
     /// Sets the link to the previous frame.

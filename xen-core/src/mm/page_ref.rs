@@ -126,10 +126,16 @@ impl Memory {
 
     /// Gives a general reference back; the last one frees the page.
     pub(crate) fn put_page(&self, mfn: Mfn) {
-        let Some(info) = self.frames.get(mfn) else { return };
+        let Some(info) = self.frames.get(mfn) else {
+            return;
+        };
         let mut seen = info.count();
         loop {
-            let Some(less) = seen.count().checked_sub(1).and_then(|count| seen.with_count(count)) else {
+            let Some(less) = seen
+                .count()
+                .checked_sub(1)
+                .and_then(|count| seen.with_count(count))
+            else {
                 log::error!("mm: reference on {mfn:?} given back twice ({seen:?})");
                 debug_assert!(false, "reference on {mfn:?} given back twice");
                 return;
@@ -150,7 +156,9 @@ impl Memory {
     /// freed when the last reference is gone. The caller holds one. False if there was no allocation to take.
     #[must_use]
     pub(crate) fn drop_allocation(&self, pages: &OwnedPages, mfn: Mfn) -> bool {
-        let Some(info) = self.frames.get(mfn) else { return false };
+        let Some(info) = self.frames.get(mfn) else {
+            return false;
+        };
         {
             let mut list = pages.lock();
             let mut seen = info.count();

@@ -226,12 +226,18 @@ impl Memory {
     /// The type of a page, as it is this moment.
     #[must_use]
     pub fn type_of(&self, mfn: Mfn) -> TypeWord {
-        TypeWord(self.frames.get(mfn).map_or(0, |info| info.type_word().load(Ordering::SeqCst)))
+        TypeWord(
+            self.frames
+                .get(mfn)
+                .map_or(0, |info| info.type_word().load(Ordering::SeqCst)),
+        )
     }
 
     fn change_type(&self, mfn: Mfn, old: TypeWord, new: TypeWord) -> bool {
         self.frames.get(mfn).is_some_and(|info| {
-            info.type_word().compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            info.type_word()
+                .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
         })
     }
 
@@ -243,18 +249,29 @@ impl Memory {
             let kind = seen.kind();
             let (new, got) = if seen.count() == 0 {
                 if want == PageType::Writable {
-                    (TypeWord(want.code() << TYPE_SHIFT | VALIDATED | 1), Got::Taken)
+                    (
+                        TypeWord(want.code() << TYPE_SHIFT | VALIDATED | 1),
+                        Got::Taken,
+                    )
                 } else {
                     // Not valid before the caller has flushed stale writable translations and checked the contents
                     // (XSA-401).
-                    let validate = Got::Validate { from: kind, progress: 0, resumed: false };
+                    let validate = Got::Validate {
+                        from: kind,
+                        progress: 0,
+                        resumed: false,
+                    };
                     (TypeWord(want.code() << TYPE_SHIFT | 1), validate)
                 }
             } else if seen.is_pending() {
                 return Got::BeingDemoted;
             } else if seen.is_partial() {
                 if kind == want {
-                    let validate = Got::Validate { from: kind, progress: seen.progress(), resumed: true };
+                    let validate = Got::Validate {
+                        from: kind,
+                        progress: seen.progress(),
+                        resumed: true,
+                    };
                     (TypeWord(seen.0 & !PARTIAL), validate)
                 } else {
                     // Nobody waits for that validation any more.
@@ -300,13 +317,16 @@ impl Memory {
     /// Preempted after `progress` entries. The page keeps the type reference and takes a general one.
     pub(crate) fn suspend_validation(&self, mfn: Mfn, progress: usize) {
         self.hold(mfn);
-        self.end_validation(mfn, |word| TypeWord(word.with_progress(progress).0 | PARTIAL));
+        self.end_validation(mfn, |word| {
+            TypeWord(word.with_progress(progress).0 | PARTIAL)
+        });
     }
 
     /// Turns a suspended validation into a demotion: nobody will go on with it.
     pub(crate) fn cancel_validation(&self, mfn: Mfn) {
         let seen = self.type_of(mfn);
-        if seen.is_partial() && self.change_type(mfn, seen, TypeWord((seen.0 & !PARTIAL) | PENDING)) {
+        if seen.is_partial() && self.change_type(mfn, seen, TypeWord((seen.0 & !PARTIAL) | PENDING))
+        {
             self.queue_demotion(mfn);
         }
     }
@@ -314,7 +334,9 @@ impl Memory {
     /// Refused after `progress` entries: they give their references back as a demotion.
     pub(crate) fn abandon_validation(&self, mfn: Mfn, progress: usize) {
         self.hold(mfn);
-        self.end_validation(mfn, |word| TypeWord(word.with_progress(progress).0 | PENDING));
+        self.end_validation(mfn, |word| {
+            TypeWord(word.with_progress(progress).0 | PENDING)
+        });
         self.queue_demotion(mfn);
     }
 
@@ -338,7 +360,9 @@ impl Memory {
 
     /// Gives a type reference back.
     pub(crate) fn put_type(&self, mfn: Mfn) -> Put {
-        let Some(info) = self.frames.get(mfn) else { return Put::Done };
+        let Some(info) = self.frames.get(mfn) else {
+            return Put::Done;
+        };
         loop {
             let seen = self.type_of(mfn);
             // Recorded before the count can reach zero (XSA-241): whoever changes the type next must see it.
@@ -355,7 +379,8 @@ impl Memory {
                     spin_loop();
                     continue;
                 }
-                let pending = TypeWord((seen.0 & !(VALIDATED | PINNED)) | PENDING).with_progress(512);
+                let pending =
+                    TypeWord((seen.0 & !(VALIDATED | PINNED)) | PENDING).with_progress(512);
                 if self.change_type(mfn, seen, pending) {
                     return Put::Demote;
                 }
@@ -405,13 +430,17 @@ impl Memory {
     /// Marks a page pinned; false if it was. The caller gives its references to the pin.
     #[must_use]
     pub(crate) fn set_pinned(&self, mfn: Mfn) -> bool {
-        self.frames.get(mfn).is_some_and(|info| info.type_word().fetch_or(PINNED, Ordering::SeqCst) & PINNED == 0)
+        self.frames
+            .get(mfn)
+            .is_some_and(|info| info.type_word().fetch_or(PINNED, Ordering::SeqCst) & PINNED == 0)
     }
 
     /// Takes the pin off; false if there was none. The caller gets the pin's references.
     #[must_use]
     pub(crate) fn clear_pinned(&self, mfn: Mfn) -> bool {
-        self.frames.get(mfn).is_some_and(|info| info.type_word().fetch_and(!PINNED, Ordering::SeqCst) & PINNED != 0)
+        self.frames
+            .get(mfn)
+            .is_some_and(|info| info.type_word().fetch_and(!PINNED, Ordering::SeqCst) & PINNED != 0)
     }
 
     /// Keeps a table from being demoted while an entry is stored. Not a reference (XSA-242): `None` if the page is
@@ -456,7 +485,9 @@ impl Memory {
     fn shift_linear(&self, mfn: Mfn, change: impl Fn(i8) -> Option<i8>) -> bool {
         loop {
             let seen = self.type_of(mfn);
-            let Some(linear) = change(seen.linear()) else { return false };
+            let Some(linear) = change(seen.linear()) else {
+                return false;
+            };
             if self.change_type(mfn, seen, seen.with_linear(linear)) {
                 return true;
             }
@@ -466,7 +497,8 @@ impl Memory {
     /// Gives a fresh page its first type without contents to check: the hypervisor's shared pages.
     pub(super) fn set_fixed_type(&self, mfn: Mfn, kind: PageType) {
         if let Some(info) = self.frames.get(mfn) {
-            info.type_word().store(kind.code() << TYPE_SHIFT | VALIDATED | 1, Ordering::SeqCst);
+            info.type_word()
+                .store(kind.code() << TYPE_SHIFT | VALIDATED | 1, Ordering::SeqCst);
         }
     }
 

@@ -55,7 +55,10 @@ impl TlbClock {
     /// Nobody has flushed yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { now: AtomicU32::new(1), last: [const { AtomicU32::new(0) }; CpuMask::CAPACITY as usize] }
+        Self {
+            now: AtomicU32::new(1),
+            last: [const { AtomicU32::new(0) }; CpuMask::CAPACITY as usize],
+        }
     }
 
     /// Records on a page that translations of it may have been in use until now.
@@ -87,7 +90,11 @@ impl TlbClock {
             return;
         }
         let time = self.now.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
-        let all = if time % ROUND == 0 { mask.or(&machine.online()) } else { *mask };
+        let all = if time % ROUND == 0 {
+            mask.or(&machine.online())
+        } else {
+            *mask
+        };
         machine.flush_tlb(&all, Flush::All);
         each(&all, |cpu| advance(&self.last[cpu], time));
     }

@@ -36,7 +36,11 @@ pub const fn check(descriptor: u64) -> Option<u64> {
             let reserved_bits = (descriptor >> 32) & 0xff;
             let guests = selector & TABLE_LOCAL != 0 || selector < FIRST_RESERVED_SELECTOR;
             // Ring 3 cannot use it: the processor raises #GP, which is the guest's to see.
-            if guests && reserved_bits == 0 { Some(descriptor & !DPL) } else { None }
+            if guests && reserved_bits == 0 {
+                Some(descriptor & !DPL)
+            } else {
+                None
+            }
         }
         _ => None,
     }
@@ -59,10 +63,17 @@ mod tests {
     fn of_system_descriptors_only_the_disarmed_call_gate_passes() {
         for kind in 0..16u64 {
             let descriptor = PRESENT | DPL | kind << TYPE_SHIFT;
-            assert_eq!(check(descriptor).is_some(), kind == 0 || kind == CALL_GATE, "type {kind}");
+            assert_eq!(
+                check(descriptor).is_some(),
+                kind == 0 || kind == CALL_GATE,
+                "type {kind}"
+            );
         }
         let gate = PRESENT | DPL | CALL_GATE << TYPE_SHIFT | 0x10 << 16;
         assert_eq!(check(gate), Some(gate & !DPL));
-        assert_eq!(check(PRESENT | CALL_GATE << TYPE_SHIFT | 0xe008 << 16), None);
+        assert_eq!(
+            check(PRESENT | CALL_GATE << TYPE_SHIFT | 0xe008 << 16),
+            None
+        );
     }
 }

@@ -80,7 +80,8 @@ impl Cpus for SimMachine {
 impl SimMachine {
     /// Lets `must_yield` say no `calls` times, then yes until this is called again; `None`: never yes.
     pub fn yield_after(&self, calls: Option<u64>) {
-        self.yield_after.store(calls.unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.yield_after
+            .store(calls.unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// Raises an interrupt.

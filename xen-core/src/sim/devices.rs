@@ -5,7 +5,8 @@ use std::vec::Vec;
 
 use super::SimMachine;
 use crate::machine::{
-    Clock, ConsoleIo, Cpus, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger, TscScale, WallTime, Width,
+    Clock, ConsoleIo, Cpus, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger, TscScale,
+    WallTime, Width,
 };
 use crate::num::{CpuId, Gsi, Vector};
 
@@ -54,7 +55,10 @@ impl Clock for SimMachine {
 
     fn tsc_scale(&self) -> TscScale {
         // One tick is one nanosecond: twice the ticks, times one half.
-        TscScale { mul: 1 << 31, shift: 1 }
+        TscScale {
+            mul: 1 << 31,
+            shift: 1,
+        }
     }
 
     fn time_base(&self) -> (u64, u64) {
@@ -71,7 +75,10 @@ impl Clock for SimMachine {
     }
 
     fn read_wallclock(&self) -> WallTime {
-        WallTime { secs: self.devices().wall_secs, nanos: 0 }
+        WallTime {
+            secs: self.devices().wall_secs,
+            nanos: 0,
+        }
     }
 }
 
@@ -80,11 +87,27 @@ impl Irqs for SimMachine {
         GSIS
     }
 
-    fn route_gsi(&self, gsi: Gsi, vector: Vector, cpu: CpuId, trigger: Trigger, polarity: Polarity) -> Result<(), ()> {
+    fn route_gsi(
+        &self,
+        gsi: Gsi,
+        vector: Vector,
+        cpu: CpuId,
+        trigger: Trigger,
+        polarity: Polarity,
+    ) -> Result<(), ()> {
         if gsi.0 >= GSIS {
             return Err(());
         }
-        self.devices().gsis.insert(gsi, RoutedGsi { vector, cpu, trigger, polarity, masked: true });
+        self.devices().gsis.insert(
+            gsi,
+            RoutedGsi {
+                vector,
+                cpu,
+                trigger,
+                polarity,
+                masked: true,
+            },
+        );
         Ok(())
     }
 
@@ -99,7 +122,10 @@ impl Irqs for SimMachine {
     }
 
     fn msi_message(&self, vector: Vector, cpu: CpuId) -> MsiMessage {
-        MsiMessage { address: 0xfee0_0000 | u64::from(cpu.0) << 12, data: vector.0.into() }
+        MsiMessage {
+            address: 0xfee0_0000 | u64::from(cpu.0) << 12,
+            data: vector.0.into(),
+        }
     }
 
     fn ioapic_read(&self, base: u64, register: u32) -> Result<u32, ()> {
@@ -121,12 +147,18 @@ impl Pio for SimMachine {
     }
 
     fn pci_read(&self, segment: u16, bus: u8, devfn: u8, offset: u16, _width: Width) -> u32 {
-        self.devices().pci.get(&(segment, bus, devfn, offset)).copied().unwrap_or(u32::MAX)
+        self.devices()
+            .pci
+            .get(&(segment, bus, devfn, offset))
+            .copied()
+            .unwrap_or(u32::MAX)
     }
 
     fn pci_write(&self, segment: u16, bus: u8, devfn: u8, offset: u16, _width: Width, value: u32) {
         let mut devices = self.devices();
-        devices.io.push(IoAccess::PciWrite(bus, devfn, offset, value));
+        devices
+            .io
+            .push(IoAccess::PciWrite(bus, devfn, offset, value));
         devices.pci.insert((segment, bus, devfn, offset), value);
     }
 

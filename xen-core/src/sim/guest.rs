@@ -15,7 +15,7 @@ use crate::hypervisor::Hypervisor;
 use crate::machine::{CpuMask, Cpus, Flush, Frames, GuestFault, GuestMemory, PvCpu};
 use crate::mm::audit::Holders;
 use crate::mm::{AllocOptions, PageType};
-use crate::num::{CpuId, Mfn, Pfn, VcpuId, PAGE_SIZE};
+use crate::num::{CpuId, Mfn, PAGE_SIZE, Pfn, VcpuId};
 use crate::outcome::Budget;
 use crate::pv::mm;
 use crate::pv::mm::entry;
@@ -60,7 +60,10 @@ impl PvGuest {
                 .mem
                 .allocate(&hv.machine, &domain.pages, 0, AllocOptions::default())
                 .expect("sim: memory for the guest");
-            hv.machine.m2p(mfn).expect("sim: M2P").store(pfn, Ordering::Relaxed);
+            hv.machine
+                .m2p(mfn)
+                .expect("sim: M2P")
+                .store(pfn, Ordering::Relaxed);
             frames.push(mfn);
         }
         let vcpu = super::world::new_vcpu(hv, &domain, VcpuId(0));
@@ -89,7 +92,15 @@ impl PvGuest {
     /// A guest with all rights.
     #[must_use]
     pub fn dom0(hv: &Hypervisor<SimMachine>, pages: u64) -> Self {
-        Self::new(hv, DomId(0), Privileges { control: true, hardware: true }, pages)
+        Self::new(
+            hv,
+            DomId(0),
+            Privileges {
+                control: true,
+                hardware: true,
+            },
+            pages,
+        )
     }
 
     fn build_tables(&mut self, hv: &Hypervisor<SimMachine>, pages: u64) {
@@ -100,8 +111,16 @@ impl PvGuest {
             hv.machine.words(table)[index].store(value, Ordering::SeqCst);
         };
         let upper = entry::PRESENT | entry::RW | entry::USER | entry::ACCESSED;
-        set(self.mfn(self.l4), entry::index(DIRECT_MAP, 4), self.mfn(l3).addr() | upper);
-        set(self.mfn(l3), entry::index(DIRECT_MAP, 3), self.mfn(l2).addr() | upper);
+        set(
+            self.mfn(self.l4),
+            entry::index(DIRECT_MAP, 4),
+            self.mfn(l3).addr() | upper,
+        );
+        set(
+            self.mfn(l3),
+            entry::index(DIRECT_MAP, 3),
+            self.mfn(l2).addr() | upper,
+        );
         self.l1 = (first_table..first_table + l1_count).map(Pfn).collect();
         for (i, &table) in self.l1.iter().enumerate() {
             set(self.mfn(l2), i, self.mfn(table).addr() | upper);
@@ -113,7 +132,14 @@ impl PvGuest {
             set(table, (pfn % 512) as usize, value);
         }
         let root = self.mfn(self.l4);
-        mm::get_table(hv, &self.domain, root, PageType::L4, &mut Budget::unlimited()).expect("sim: first tables");
+        mm::get_table(
+            hv,
+            &self.domain,
+            root,
+            PageType::L4,
+            &mut Budget::unlimited(),
+        )
+        .expect("sim: first tables");
         self.ctx.kernel_root = Some(root);
     }
 
@@ -174,7 +200,12 @@ impl PvGuest {
     ///
     /// # Panics
     /// If the write reached a page that is in use as a table: the one thing that must never happen.
-    pub fn store(&self, hv: &Hypervisor<SimMachine>, addr: u64, bytes: &[u8]) -> Result<(), GuestFault> {
+    pub fn store(
+        &self,
+        hv: &Hypervisor<SimMachine>,
+        addr: u64,
+        bytes: &[u8],
+    ) -> Result<(), GuestFault> {
         self.as_running(hv, || {
             let target = hv.machine.probe_write(self.cpu, addr)?;
             let word = hv.mem.type_of(target);
@@ -194,8 +225,14 @@ impl PvGuest {
     ///
     /// # Panics
     /// If the page is not writable.
-    pub fn put<T: IntoBytes + Immutable + ?Sized>(&self, hv: &Hypervisor<SimMachine>, pfn: Pfn, value: &T) -> u64 {
-        self.store(hv, self.va(pfn), value.as_bytes()).expect("sim: writable page");
+    pub fn put<T: IntoBytes + Immutable + ?Sized>(
+        &self,
+        hv: &Hypervisor<SimMachine>,
+        pfn: Pfn,
+        value: &T,
+    ) -> u64 {
+        self.store(hv, self.va(pfn), value.as_bytes())
+            .expect("sim: writable page");
         self.va(pfn)
     }
 
@@ -211,7 +248,12 @@ impl PvGuest {
     ///
     /// # Panics
     /// If it never ends.
-    pub fn hypercall(&mut self, hv: &Hypervisor<SimMachine>, nr: HypercallNr, args: [u64; 6]) -> i64 {
+    pub fn hypercall(
+        &mut self,
+        hv: &Hypervisor<SimMachine>,
+        nr: HypercallNr,
+        args: [u64; 6],
+    ) -> i64 {
         let mut args = args;
         for _ in 0..PATIENCE {
             match self.hypercall_once(hv, nr, args) {
@@ -239,7 +281,14 @@ impl PvGuest {
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
         self.as_running(hv, || {});
         super::on_cpu(self.cpu, || {
-            crate::hypercall::enter(hv, self.cpu, &self.domain, &self.vcpu, &mut self.ctx, &mut self.regs);
+            crate::hypercall::enter(
+                hv,
+                self.cpu,
+                &self.domain,
+                &self.vcpu,
+                &mut self.ctx,
+                &mut self.regs,
+            );
         });
         let regs = &self.regs;
         if regs.rip == RIP {
@@ -260,7 +309,10 @@ impl PvGuest {
             .map(|mfn| (mfn, PageType::L4))
             .chain(segdesc.flatten().map(|&mfn| (mfn, PageType::SegDesc)))
             .collect();
-        Holders { general: Vec::new(), typed }
+        Holders {
+            general: Vec::new(),
+            typed,
+        }
     }
 
     /// Recounts all references.

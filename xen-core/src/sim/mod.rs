@@ -20,7 +20,7 @@ use std::vec::Vec;
 
 pub use cpus::on_cpu;
 pub use devices::{IoAccess, RoutedGsi};
-pub use guest::{audit, PvGuest, DIRECT_MAP};
+pub use guest::{DIRECT_MAP, PvGuest, audit};
 pub use world::{world, world_with};
 
 use crate::machine::{CpuMask, CpuidLeaf, FrameWords};
@@ -39,7 +39,11 @@ pub struct SimConfig {
 
 impl Default for SimConfig {
     fn default() -> Self {
-        Self { frames: 2048, reserved: 16, cpus: 1 }
+        Self {
+            frames: 2048,
+            reserved: 16,
+            cpus: 1,
+        }
     }
 }
 
@@ -89,8 +93,14 @@ impl SimMachine {
         let mut m2p = Vec::new();
         m2p.resize_with(frames, || AtomicU64::new(u64::MAX));
         let mut cpus = Vec::new();
-        cpus.resize_with(config.cpus as usize, || Mutex::new(pv_cpu::CpuState::default()));
-        let devices = Devices { cpuid: pv_cpu::default_cpuid(), wall_secs: 1_700_000_000, ..Devices::default() };
+        cpus.resize_with(config.cpus as usize, || {
+            Mutex::new(pv_cpu::CpuState::default())
+        });
+        let devices = Devices {
+            cpuid: pv_cpu::default_cpuid(),
+            wall_secs: 1_700_000_000,
+            ..Devices::default()
+        };
         Self {
             config,
             ram: ram.into_boxed_slice(),

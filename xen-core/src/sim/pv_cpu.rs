@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::tlb::Cached;
 use super::SimMachine;
+use super::tlb::Cached;
 use crate::machine::{CpuidLeaf, Cpus, DebugRegs, PvCpu, SegmentBase, SelectorReg};
 use crate::num::{CpuId, Mfn, Vector};
 
@@ -35,11 +35,51 @@ pub(super) struct CpuState {
 pub(super) fn default_cpuid() -> HashMap<(u32, u32), CpuidLeaf> {
     let mut leaves = HashMap::new();
     // "GenuineIntel", 40 physical and 48 linear address bits, NX and long mode, SSE2.
-    leaves.insert((0, 0), CpuidLeaf { a: 0xd, b: 0x756e_6547, c: 0x6c65_746e, d: 0x4965_6e69 });
-    leaves.insert((1, 0), CpuidLeaf { a: 0x306c3, b: 0, c: 0, d: 0x0789_fbff });
-    leaves.insert((0x8000_0000, 0), CpuidLeaf { a: 0x8000_0008, b: 0, c: 0, d: 0 });
-    leaves.insert((0x8000_0001, 0), CpuidLeaf { a: 0, b: 0, c: 1, d: 0x2010_0800 });
-    leaves.insert((0x8000_0008, 0), CpuidLeaf { a: 0x3028, b: 0, c: 0, d: 0 });
+    leaves.insert(
+        (0, 0),
+        CpuidLeaf {
+            a: 0xd,
+            b: 0x756e_6547,
+            c: 0x6c65_746e,
+            d: 0x4965_6e69,
+        },
+    );
+    leaves.insert(
+        (1, 0),
+        CpuidLeaf {
+            a: 0x306c3,
+            b: 0,
+            c: 0,
+            d: 0x0789_fbff,
+        },
+    );
+    leaves.insert(
+        (0x8000_0000, 0),
+        CpuidLeaf {
+            a: 0x8000_0008,
+            b: 0,
+            c: 0,
+            d: 0,
+        },
+    );
+    leaves.insert(
+        (0x8000_0001, 0),
+        CpuidLeaf {
+            a: 0,
+            b: 0,
+            c: 1,
+            d: 0x2010_0800,
+        },
+    );
+    leaves.insert(
+        (0x8000_0008, 0),
+        CpuidLeaf {
+            a: 0x3028,
+            b: 0,
+            c: 0,
+            d: 0,
+        },
+    );
     leaves
 }
 
@@ -146,7 +186,10 @@ impl PvCpu for SimMachine {
     }
 
     fn set_base(&self, which: SegmentBase, addr: u64) {
-        assert!(crate::num::is_canonical(addr), "sim: segment base {addr:#x} faults (XSA-193)");
+        assert!(
+            crate::num::is_canonical(addr),
+            "sim: segment base {addr:#x} faults (XSA-193)"
+        );
         self.cpu(self.this_cpu()).bases[base_index(which)] = addr;
     }
 
@@ -190,11 +233,13 @@ impl PvCpu for SimMachine {
     }
 
     fn ldt_window_offset(&self, addr: u64) -> Option<u64> {
-        addr.checked_sub(LDT_WINDOW).filter(|&offset| offset < WINDOW_LEN)
+        addr.checked_sub(LDT_WINDOW)
+            .filter(|&offset| offset < WINDOW_LEN)
     }
 
     fn gdt_window_offset(&self, addr: u64) -> Option<u64> {
-        addr.checked_sub(GDT_WINDOW).filter(|&offset| offset < WINDOW_LEN)
+        addr.checked_sub(GDT_WINDOW)
+            .filter(|&offset| offset < WINDOW_LEN)
     }
 
     fn load_debug_regs(&self, regs: &DebugRegs) {
@@ -223,7 +268,10 @@ impl PvCpu for SimMachine {
     }
 
     fn set_xcr0(&self, xcr0: u64) {
-        assert!(xcr0 & 1 != 0 && xcr0 & !self.host_xcr0() == 0, "sim: XSETBV {xcr0:#x} faults");
+        assert!(
+            xcr0 & 1 != 0 && xcr0 & !self.host_xcr0() == 0,
+            "sim: XSETBV {xcr0:#x} faults"
+        );
         self.cpu(self.this_cpu()).xcr0 = xcr0;
     }
 
@@ -248,7 +296,11 @@ impl PvCpu for SimMachine {
     }
 
     fn write_msr(&self, index: u32, value: u64) -> Result<(), ()> {
-        self.devices().msrs.get_mut(&index).map(|msr| *msr = value).ok_or(())
+        self.devices()
+            .msrs
+            .get_mut(&index)
+            .map(|msr| *msr = value)
+            .ok_or(())
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> CpuidLeaf {

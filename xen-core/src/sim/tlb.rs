@@ -30,13 +30,19 @@ impl SimMachine {
                 return Ok(cached.mfn);
             }
         }
-        let fault = |present| GuestFault { addr, write, present };
+        let fault = |present| GuestFault {
+            addr,
+            write,
+            present,
+        };
         let root = self.cpu(cpu).root.ok_or(fault(false))?;
         let mut table = root;
         let (mut writable, mut value) = (true, 0);
         for level in (1..=4).rev() {
             let index = entry::index(addr, level);
-            if !crate::num::is_canonical(addr) || (level == 4 && entry::HYPERVISOR_SLOTS.contains(&index)) {
+            if !crate::num::is_canonical(addr)
+                || (level == 4 && entry::HYPERVISOR_SLOTS.contains(&index))
+            {
                 return Err(fault(false));
             }
             let word = &self.words(table)[index];
@@ -44,7 +50,10 @@ impl SimMachine {
             if value & entry::PRESENT == 0 {
                 return Err(fault(false));
             }
-            assert!(level == 1 || value & entry::PAT == 0, "sim: superpage {value:#x} in a guest's table");
+            assert!(
+                level == 1 || value & entry::PAT == 0,
+                "sim: superpage {value:#x} in a guest's table"
+            );
             if value & entry::USER == 0 {
                 return Err(fault(true));
             }
@@ -53,13 +62,22 @@ impl SimMachine {
                 return Err(fault(true));
             }
             let seen = entry::ACCESSED | if level == 1 && write { entry::DIRTY } else { 0 };
-            if value & seen != seen && word.compare_exchange(value, value | seen, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            if value & seen != seen
+                && word
+                    .compare_exchange(value, value | seen, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_err()
+            {
                 return self.translate(cpu, addr, write);
             }
             table = entry::target(value);
         }
         let dirty = write || value & entry::DIRTY != 0;
-        let cached = Cached { mfn: table, writable, dirty, global: value & entry::GLOBAL != 0 };
+        let cached = Cached {
+            mfn: table,
+            writable,
+            dirty,
+            global: value & entry::GLOBAL != 0,
+        };
         self.cpu(cpu).tlb.insert(page, cached);
         Ok(table)
     }
@@ -97,7 +115,11 @@ impl GuestMemory for SimMachine {
             if M2P.contains(&at) {
                 for (i, byte) in part.iter_mut().enumerate() {
                     let offset = at - M2P.start + i as u64;
-                    let entry = self.m2p(Mfn(offset / 8)).ok_or(GuestFault { addr: at, write: false, present: false })?;
+                    let entry = self.m2p(Mfn(offset / 8)).ok_or(GuestFault {
+                        addr: at,
+                        write: false,
+                        present: false,
+                    })?;
                     *byte = entry.load(Ordering::Relaxed).to_le_bytes()[(offset % 8) as usize];
                 }
                 return Ok(());

@@ -32,7 +32,10 @@ pub fn world() -> Hypervisor<SimMachine> {
 /// The books of a simulated machine's memory, its allocatable frames handed over.
 pub(super) fn memory(config: SimConfig) -> Memory {
     let mut frames = Vec::new();
-    frames.resize_with(usize::try_from(config.frames).unwrap_or(0), PageInfo::default);
+    frames.resize_with(
+        usize::try_from(config.frames).unwrap_or(0),
+        PageInfo::default,
+    );
     let mem = Memory::new(Box::leak(frames.into_boxed_slice()), 40);
     mem.add_range(Mfn(config.reserved), config.frames - config.reserved);
     mem.deny_iomem(Mfn(0xfee00), 1);
@@ -50,7 +53,10 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
         domains: DomainTable::new(),
         sched: Scheduler::new(),
         timers: Timers::new(config.cpus),
-        irqs: IrqTable::new(irq::Configuration { nr_gsis: machine.nr_gsis(), ..irq::Configuration::default() }),
+        irqs: IrqTable::new(irq::Configuration {
+            nr_gsis: machine.nr_gsis(),
+            ..irq::Configuration::default()
+        }),
         console: Console::default(),
         wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),
         policies,
@@ -63,7 +69,11 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
 }
 
 /// A domain without memory.
-pub(super) fn new_domain(hv: &Hypervisor<SimMachine>, id: DomId, privileges: Privileges) -> Arc<Domain> {
+pub(super) fn new_domain(
+    hv: &Hypervisor<SimMachine>,
+    id: DomId,
+    privileges: Privileges,
+) -> Arc<Domain> {
     hv.create_domain(DomainConfig {
         id,
         privileges,

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::memory::{mem_flags_address_bits, MemoryExchange, MemoryOp};
+use hypercall_abi::memory::{MemoryExchange, MemoryOp, mem_flags_address_bits};
 
 use super::continued;
 use super::reservation::set_m2p;
@@ -42,7 +42,10 @@ impl<M: Machine> Call<'_, M> {
         }
         let target = self.target(old.domid)?;
         let larger = old.extent_order.max(new.extent_order);
-        let chunk = Chunk { in_shift: larger - old.extent_order, out_shift: larger - new.extent_order };
+        let chunk = Chunk {
+            in_shift: larger - old.extent_order,
+            out_shift: larger - new.extent_order,
+        };
         let chunks = old.nr_extents >> chunk.in_shift;
         let mut done = request.nr_exchanged >> chunk.in_shift;
         let first = done;
@@ -58,11 +61,22 @@ impl<M: Machine> Call<'_, M> {
             }
             done += 1;
         }
-        request.nr_exchanged = if result.is_ok() { old.nr_extents } else { done << chunk.in_shift };
+        request.nr_exchanged = if result.is_ok() {
+            old.nr_extents
+        } else {
+            done << chunk.in_shift
+        };
         machine.write(arg, &request)?;
         match result {
             Ok(()) => Ok(Outcome::Done(0)),
-            Err(Stop::Preempted) => Ok(Outcome::Again([continued(MemoryOp::EXCHANGE, 0), arg.addr(), 0, 0, 0, 0])),
+            Err(Stop::Preempted) => Ok(Outcome::Again([
+                continued(MemoryOp::EXCHANGE, 0),
+                arg.addr(),
+                0,
+                0,
+                0,
+                0,
+            ])),
             Err(stop) => Err(stop),
         }
     }
@@ -78,18 +92,20 @@ impl<M: Machine> Call<'_, M> {
         let (old, new) = (&request.r#in, &request.out);
         let mut fresh = Vec::new();
         let mut taken = Vec::new();
-        let ready = self.allocate_chunk(request, chunk, &mut fresh).and_then(|()| {
-            let first = index << chunk.in_shift;
-            for i in first..first + (1 << chunk.in_shift) {
-                let start = Mfn(hv.machine.read_at(old.extent_start, i)?);
-                for page in 0..1u64 << old.extent_order {
-                    let mfn = start.offset(page);
-                    hv.mem.steal(&target.pages, mfn)?;
-                    taken.push(mfn);
+        let ready = self
+            .allocate_chunk(request, chunk, &mut fresh)
+            .and_then(|()| {
+                let first = index << chunk.in_shift;
+                for i in first..first + (1 << chunk.in_shift) {
+                    let start = Mfn(hv.machine.read_at(old.extent_start, i)?);
+                    for page in 0..1u64 << old.extent_order {
+                        let mfn = start.offset(page);
+                        hv.mem.steal(&target.pages, mfn)?;
+                        taken.push(mfn);
+                    }
                 }
-            }
-            Ok(())
-        });
+                Ok(())
+            });
         if let Err(errno) = ready {
             for mfn in taken {
                 hv.mem.unsteal(&target.pages, mfn);
@@ -105,7 +121,8 @@ impl<M: Machine> Call<'_, M> {
         }
         let mut result = Ok(());
         for (i, start) in (index << chunk.out_shift..).zip(fresh) {
-            hv.mem.adopt_exchanged(&target.pages, start, new.extent_order);
+            hv.mem
+                .adopt_exchanged(&target.pages, start, new.extent_order);
             // The pages are the domain's in any case; if it cannot be told, that is its own doing.
             let told = hv.machine.read_at(new.extent_start, i).and_then(|pfn| {
                 for page in 0..1u64 << new.extent_order {
@@ -118,11 +135,19 @@ impl<M: Machine> Call<'_, M> {
         result
     }
 
-    fn allocate_chunk(&self, request: &MemoryExchange, chunk: Chunk, fresh: &mut Vec<Mfn>) -> Result<(), Errno> {
+    fn allocate_chunk(
+        &self,
+        request: &MemoryExchange,
+        chunk: Chunk,
+        fresh: &mut Vec<Mfn>,
+    ) -> Result<(), Errno> {
         let new = &request.out;
         let options = AllocOptions::below_bits(mem_flags_address_bits(new.mem_flags));
         for _ in 0..1u64 << chunk.out_shift {
-            let start = self.hv.mem.allocate_detached(&self.hv.machine, new.extent_order, options);
+            let start = self
+                .hv
+                .mem
+                .allocate_detached(&self.hv.machine, new.extent_order, options);
             fresh.push(start.ok_or(Errno::ENOMEM)?);
         }
         Ok(())

@@ -9,7 +9,9 @@ use hypercall_abi::arch_x86::ArchSharedInfo;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::hvm::e820::E820Entry as AbiEntry;
-use hypercall_abi::memory::{ForeignMemoryMap, MachphysMapping, MachphysMfnList, MemoryDomain, MemoryMap};
+use hypercall_abi::memory::{
+    ForeignMemoryMap, MachphysMapping, MachphysMfnList, MemoryDomain, MemoryMap,
+};
 use hypercall_abi::xen::SharedInfo;
 
 use crate::boot::e820::E820Entry;
@@ -24,7 +26,8 @@ const M2P_WINDOW: u64 = 1 << 38;
 
 impl<M: Machine> Call<'_, M> {
     pub(super) fn maximum_gpfn(&self, arg: GuestHandle<MemoryDomain>) -> Result<u64, Errno> {
-        const WORD: usize = (offset_of!(SharedInfo, arch) + offset_of!(ArchSharedInfo, max_pfn)) / 8;
+        const WORD: usize =
+            (offset_of!(SharedInfo, arch) + offset_of!(ArchSharedInfo, max_pfn)) / 8;
         let target = self.named_domain(arg)?;
         let words = self.hv.machine.words(target.shared_info);
         Ok(words[WORD].load(Ordering::Relaxed).wrapping_sub(1))
@@ -38,18 +41,31 @@ impl<M: Machine> Call<'_, M> {
         } else {
             M2P_WINDOW / 8 - 1
         };
-        let mapping = MachphysMapping { v_start: HYPERVISOR_START, v_end: HYPERVISOR_START + M2P_WINDOW, max_mfn };
+        let mapping = MachphysMapping {
+            v_start: HYPERVISOR_START,
+            v_end: HYPERVISOR_START + M2P_WINDOW,
+            max_mfn,
+        };
         self.hv.machine.write(arg, &mapping)?;
         Ok(0)
     }
 
     /// The frames of the table, one for each 2 MiB; a hole repeats the chunk before it.
-    pub(super) fn machphys_mfn_list(&self, arg: GuestHandle<MachphysMfnList>) -> Result<u64, Errno> {
+    pub(super) fn machphys_mfn_list(
+        &self,
+        arg: GuestHandle<MachphysMfnList>,
+    ) -> Result<u64, Errno> {
         let machine = &self.hv.machine;
         let mut request = machine.read(arg)?;
         let mut last = 0;
         let mut count = 0;
-        for chunk in self.hv.mem.m2p_chunks().iter().take(request.max_extents as usize) {
+        for chunk in self
+            .hv
+            .mem
+            .m2p_chunks()
+            .iter()
+            .take(request.max_extents as usize)
+        {
             last = chunk.map_or(last, |mfn| mfn.0);
             machine.write_at(request.extent_start, count.into(), &last)?;
             count += 1;
@@ -95,7 +111,11 @@ impl<M: Machine> Call<'_, M> {
     ) -> Result<u32, Errno> {
         let mut count = 0;
         for entry in entries {
-            let entry = AbiEntry { addr: entry.addr, size: entry.size, r#type: entry.kind };
+            let entry = AbiEntry {
+                addr: entry.addr,
+                size: entry.size,
+                r#type: entry.kind,
+            };
             self.hv.machine.write_at(buffer, u64::from(count), &entry)?;
             count += 1;
         }
@@ -111,7 +131,11 @@ impl<M: Machine> Call<'_, M> {
         let mut map = Vec::new();
         for i in 0..request.map.nr_entries {
             let entry = self.hv.machine.read_at(request.map.buffer, i.into())?;
-            map.push(E820Entry { addr: entry.addr, size: entry.size, kind: entry.r#type });
+            map.push(E820Entry {
+                addr: entry.addr,
+                size: entry.size,
+                kind: entry.r#type,
+            });
         }
         target.pages.set_memory_map(map);
         Ok(0)

@@ -15,8 +15,8 @@ use alloc::sync::Arc;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{
-    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemoryDomain, MemoryOp, PodTarget, RemoveFromPhysmap,
-    ReservedDeviceMemoryMap,
+    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemoryDomain, MemoryOp, PodTarget,
+    RemoveFromPhysmap, ReservedDeviceMemoryMap,
 };
 use hypercall_abi::xen::DomId;
 use zerocopy::{FromBytes, IntoBytes};
@@ -101,7 +101,11 @@ impl<M: Machine> Call<'_, M> {
     /// `ESRCH`, `EPERM`.
     fn target(&self, id: DomId) -> Result<Arc<Domain>, Errno> {
         let domain = self.hv.domain(self.domain, id).ok_or(Errno::ESRCH)?;
-        if self.hv.may_map(self.domain, &domain) { Ok(domain) } else { Err(Errno::EPERM) }
+        if self.hv.may_map(self.domain, &domain) {
+            Ok(domain)
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 
     fn named_domain(&self, arg: GuestHandle<MemoryDomain>) -> Result<Arc<Domain>, Errno> {
@@ -115,7 +119,10 @@ impl<M: Machine> Call<'_, M> {
         Err(errno.into())
     }
 
-    fn reserved_device_memory(&self, arg: GuestHandle<ReservedDeviceMemoryMap>) -> Result<u64, Errno> {
+    fn reserved_device_memory(
+        &self,
+        arg: GuestHandle<ReservedDeviceMemoryMap>,
+    ) -> Result<u64, Errno> {
         let mut request = self.hv.machine.read(arg)?;
         request.nr_entries = 0;
         self.hv.machine.write(arg, &request)?;

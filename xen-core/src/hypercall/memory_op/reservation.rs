@@ -4,16 +4,16 @@ use core::sync::atomic::Ordering;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::memory::{mem_flags_address_bits, MemFlags, MemoryOp, MemoryReservation};
+use hypercall_abi::memory::{MemFlags, MemoryOp, MemoryReservation, mem_flags_address_bits};
 use hypercall_abi::xen::DomId;
 
-use super::{continued, OP_BITS};
+use super::{OP_BITS, continued};
 use crate::domain::Domain;
 use crate::guest::GuestAccess;
 use crate::hypercall::Call;
 use crate::machine::{Frames, Machine};
 use crate::mm::AllocOptions;
-use crate::num::{Mfn, Pfn, PAGE_SHIFT};
+use crate::num::{Mfn, PAGE_SHIFT, Pfn};
 use crate::outcome::{HypercallResult, Outcome};
 
 impl<M: Machine> Call<'_, M> {
@@ -24,22 +24,37 @@ impl<M: Machine> Call<'_, M> {
         arg: GuestHandle<MemoryReservation>,
     ) -> HypercallResult {
         let machine = &self.hv.machine;
-        let Ok(request) = machine.read(arg) else { return Ok(Outcome::Done(start)) };
+        let Ok(request) = machine.read(arg) else {
+            return Ok(Outcome::Done(start));
+        };
         let wanted = request.nr_extents;
-        if wanted > u64::MAX >> OP_BITS || start >= wanted || request.extent_order > self.max_order() {
+        if wanted > u64::MAX >> OP_BITS
+            || start >= wanted
+            || request.extent_order > self.max_order()
+        {
             return Ok(Outcome::Done(start));
         }
         let flags = MemFlags::from_bits_retain(request.mem_flags);
         let bits = mem_flags_address_bits(request.mem_flags);
-        let impossible = flags.contains(MemFlags::POPULATE_ON_DEMAND) || (bits != 0 && bits <= PAGE_SHIFT);
+        let impossible =
+            flags.contains(MemFlags::POPULATE_ON_DEMAND) || (bits != 0 && bits <= PAGE_SHIFT);
         if op != MemoryOp::DECREASE_RESERVATION && impossible {
             return Ok(Outcome::Done(start));
         }
-        let Ok(target) = self.target(request.domid) else { return Ok(Outcome::Done(start)) };
+        let Ok(target) = self.target(request.domid) else {
+            return Ok(Outcome::Done(start));
+        };
         let mut done = start;
         while done < wanted {
             if done != start && machine.must_yield() {
-                return Ok(Outcome::Again([continued(op, done), arg.addr(), 0, 0, 0, 0]));
+                return Ok(Outcome::Again([
+                    continued(op, done),
+                    arg.addr(),
+                    0,
+                    0,
+                    0,
+                    0,
+                ]));
             }
             let extent = match op {
                 MemoryOp::DECREASE_RESERVATION => self.remove_extent(&target, &request, done),
@@ -67,27 +82,48 @@ impl<M: Machine> Call<'_, M> {
     fn new_extent(&self, target: &Domain, request: &MemoryReservation) -> Result<Mfn, Errno> {
         let options = AllocOptions::below_bits(mem_flags_address_bits(request.mem_flags));
         let hv = self.hv;
-        hv.mem.allocate(&hv.machine, &target.pages, request.extent_order, options).ok_or(Errno::ENOMEM)
+        hv.mem
+            .allocate(&hv.machine, &target.pages, request.extent_order, options)
+            .ok_or(Errno::ENOMEM)
     }
 
-    fn add_extent(&self, target: &Domain, request: &MemoryReservation, index: u64) -> Result<(), Errno> {
+    fn add_extent(
+        &self,
+        target: &Domain,
+        request: &MemoryReservation,
+        index: u64,
+    ) -> Result<(), Errno> {
         let first = self.new_extent(target, request)?;
         if request.extent_start.is_null() {
             return Ok(());
         }
-        self.hv.machine.write_at(request.extent_start, index, &first.0)
+        self.hv
+            .machine
+            .write_at(request.extent_start, index, &first.0)
     }
 
-    fn populate_extent(&self, target: &Domain, request: &MemoryReservation, index: u64) -> Result<(), Errno> {
+    fn populate_extent(
+        &self,
+        target: &Domain,
+        request: &MemoryReservation,
+        index: u64,
+    ) -> Result<(), Errno> {
         let pfn = Pfn(self.hv.machine.read_at(request.extent_start, index)?);
         let first = self.new_extent(target, request)?;
         for i in 0..1u64 << request.extent_order {
             set_m2p(&self.hv.machine, first.offset(i), pfn.offset(i));
         }
-        self.hv.machine.write_at(request.extent_start, index, &first.0)
+        self.hv
+            .machine
+            .write_at(request.extent_start, index, &first.0)
     }
 
-    fn remove_extent(&self, target: &Domain, request: &MemoryReservation, index: u64) -> Result<(), Errno> {
+    fn remove_extent(
+        &self,
+        target: &Domain,
+        request: &MemoryReservation,
+        index: u64,
+    ) -> Result<(), Errno> {
         let first = Mfn(self.hv.machine.read_at(request.extent_start, index)?);
         for i in 0..1u64 << request.extent_order {
             self.remove_page(target, first.offset(i))?;

@@ -2,7 +2,9 @@
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::memory::{MemAcquireResource, MemResource, MemoryOp, RESOURCE_GRANT_TABLE_ID_SHARED};
+use hypercall_abi::memory::{
+    MemAcquireResource, MemResource, MemoryOp, RESOURCE_GRANT_TABLE_ID_SHARED,
+};
 
 use super::continued;
 use crate::guest::GuestAccess;
@@ -11,15 +13,25 @@ use crate::machine::Machine;
 use crate::outcome::{HypercallResult, Outcome};
 
 impl<M: Machine> Call<'_, M> {
-    pub(super) fn acquire_resource(&self, start: u64, arg: GuestHandle<MemAcquireResource>) -> HypercallResult {
+    pub(super) fn acquire_resource(
+        &self,
+        start: u64,
+        arg: GuestHandle<MemAcquireResource>,
+    ) -> HypercallResult {
         let machine = &self.hv.machine;
         let mut request = machine.read(arg)?;
         if request.pad != 0 {
             return Err(Errno::EINVAL.into());
         }
-        let end = request.frame.checked_add(request.nr_frames.into()).and_then(|end| u32::try_from(end).ok());
+        let end = request
+            .frame
+            .checked_add(request.nr_frames.into())
+            .and_then(|end| u32::try_from(end).ok());
         let end = end.ok_or(Errno::EINVAL)?;
-        let target = self.hv.domain(self.domain, request.domid).ok_or(Errno::ESRCH)?;
+        let target = self
+            .hv
+            .domain(self.domain, request.domid)
+            .ok_or(Errno::ESRCH)?;
         if target.id == self.domain.id || !self.domain.privileges.control {
             return Err(Errno::EPERM.into());
         }
@@ -47,7 +59,14 @@ impl<M: Machine> Call<'_, M> {
         let wanted = frames.get(first..end as usize).ok_or(Errno::EINVAL)?;
         for (i, frame) in (0u64..).zip(wanted).skip(start as usize) {
             if i != start && machine.must_yield() {
-                return Ok(Outcome::Again([continued(MemoryOp::ACQUIRE_RESOURCE, i), arg.addr(), 0, 0, 0, 0]));
+                return Ok(Outcome::Again([
+                    continued(MemoryOp::ACQUIRE_RESOURCE, i),
+                    arg.addr(),
+                    0,
+                    0,
+                    0,
+                    0,
+                ]));
             }
             machine.write_at(request.frame_list, i, &frame.0)?;
         }

@@ -22,11 +22,20 @@ const BATCH: usize = 64;
 ///
 /// # Errors
 /// `Preempted` if some are left.
-pub fn drain<M: Machine>(hv: &Hypervisor<M>, pages: &OwnedPages, budget: &mut Budget) -> Result<(), Stop> {
+pub fn drain<M: Machine>(
+    hv: &Hypervisor<M>,
+    pages: &OwnedPages,
+    budget: &mut Budget,
+) -> Result<(), Stop> {
     if !pages.has_demotions() {
         return Ok(());
     }
-    let mut emptied = Emptied { hv, owner: pages, pages: [Mfn(0); BATCH], count: 0 };
+    let mut emptied = Emptied {
+        hv,
+        owner: pages,
+        pages: [Mfn(0); BATCH],
+        count: 0,
+    };
     loop {
         while let Some(mfn) = pages.pop_demotion() {
             if budget.is_empty() {
@@ -53,9 +62,16 @@ pub fn drain<M: Machine>(hv: &Hypervisor<M>, pages: &OwnedPages, budget: &mut Bu
 
 /// Gives the references of the table's entries back, from the last to the first, until done (true), the budget is
 /// used up or a table below has to go first.
-fn empty<M: Machine>(hv: &Hypervisor<M>, pages: &OwnedPages, mfn: Mfn, budget: &mut Budget) -> bool {
+fn empty<M: Machine>(
+    hv: &Hypervisor<M>,
+    pages: &OwnedPages,
+    mfn: Mfn,
+    budget: &mut Budget,
+) -> bool {
     let word = hv.mem.type_of(mfn);
-    let Some(level) = word.kind().level() else { return true };
+    let Some(level) = word.kind().level() else {
+        return true;
+    };
     let words = hv.machine.words(mfn);
     let mut left = word.progress();
     while left > 0 {

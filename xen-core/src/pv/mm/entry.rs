@@ -36,7 +36,8 @@ pub const NX: u64 = 1 << 63;
 
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const CACHE: u64 = PAT | PCD | PWT;
-const ALWAYS_ALLOWED: u64 = PRESENT | RW | USER | ACCESSED | DIRTY | AVAIL | AVAIL_HIGH | NX | ADDRESS;
+const ALWAYS_ALLOWED: u64 =
+    PRESENT | RW | USER | ACCESSED | DIRTY | AVAIL | AVAIL_HIGH | NX | ADDRESS;
 /// Changes that need no new validation, at any level. A list of what is harmless, never of what is not.
 const HARMLESS: u64 = ACCESSED | DIRTY | GLOBAL | AVAIL | AVAIL_HIGH | NX | USER;
 
@@ -143,7 +144,10 @@ mod tests {
         let kernel = adjust(0x1000 | PRESENT | RW, 1);
         assert_eq!(kernel, 0x1000 | PRESENT | RW | USER | GUEST_KERNEL);
         assert_eq!(adjust(kernel, 1), kernel);
-        assert_eq!(adjust(0x1000 | PRESENT | USER, 1), 0x1000 | PRESENT | USER | GLOBAL);
+        assert_eq!(
+            adjust(0x1000 | PRESENT | USER, 1),
+            0x1000 | PRESENT | USER | GLOBAL
+        );
         assert_eq!(adjust(0x1000 | RW, 1), 0x1000 | RW);
     }
 
@@ -164,7 +168,11 @@ mod tests {
         for bit in 0..64 {
             let flag = 1u64 << bit;
             let expected = HARMLESS & flag != 0;
-            assert_eq!(differs_harmlessly(PRESENT, PRESENT ^ flag, false), expected, "bit {bit}");
+            assert_eq!(
+                differs_harmlessly(PRESENT, PRESENT ^ flag, false),
+                expected,
+                "bit {bit}"
+            );
         }
         assert!(differs_harmlessly(PRESENT, PRESENT | RW, true));
     }

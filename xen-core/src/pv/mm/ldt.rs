@@ -3,7 +3,7 @@
 //! Contract: MMUEXT_SET_LDT. The guest names a linear address; each page becomes a descriptor page when it is needed
 //! and stays one until the LDT, or the address space, changes.
 
-use super::{get_table, walk, STRETCH};
+use super::{STRETCH, get_table, walk};
 use crate::domain::{Domain, VcpuCtx};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
@@ -15,7 +15,12 @@ const PER_PAGE: u64 = 512;
 
 /// Maps the guest's LDT page number `slot` in the window of this processor. True if the access should be tried again;
 /// false if the guest has no such page, and gets its fault.
-pub fn fill_ldt_slot<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, ctx: &mut VcpuCtx, slot: usize) -> bool {
+pub fn fill_ldt_slot<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    ctx: &mut VcpuCtx,
+    slot: usize,
+) -> bool {
     if slot as u64 * PER_PAGE >= u64::from(ctx.ldt.entries) || slot >= ctx.ldt.shadow.len() {
         return false;
     }
@@ -23,9 +28,19 @@ pub fn fill_ldt_slot<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, ctx: &mut 
         return true;
     }
     let addr = ctx.ldt.base.wrapping_add((slot as u64) << 12);
-    let Some(root) = ctx.kernel_root else { return false };
-    let Some(page) = walk(&hv.machine, root, addr) else { return false };
-    match get_table(hv, domain, page.mfn, PageType::SegDesc, &mut Budget::new(STRETCH)) {
+    let Some(root) = ctx.kernel_root else {
+        return false;
+    };
+    let Some(page) = walk(&hv.machine, root, addr) else {
+        return false;
+    };
+    match get_table(
+        hv,
+        domain,
+        page.mfn,
+        PageType::SegDesc,
+        &mut Budget::new(STRETCH),
+    ) {
         Ok(()) => {
             ctx.ldt.shadow[slot] = Some(page.mfn);
             hv.machine.set_ldt_slot(slot, Some(page.mfn));

@@ -39,7 +39,11 @@ pub fn get_table<M: Machine>(
                 spin_loop();
             }
             Got::BeingDemoted => demote::drain(hv, &domain.pages, budget)?,
-            Got::Validate { from, progress, resumed } => {
+            Got::Validate {
+                from,
+                progress,
+                resumed,
+            } => {
                 let checked = validate(hv, domain, mfn, kind, from, progress, budget);
                 if resumed {
                     // The suspended validation had its own reference.
@@ -146,7 +150,10 @@ fn check_table<M: Machine>(
         let _ = budget.spend(1);
     }
     if level == 4 {
-        for (word, slot) in words[entry::HYPERVISOR_SLOTS].iter().zip(hv.machine.hypervisor_l4_slots()) {
+        for (word, slot) in words[entry::HYPERVISOR_SLOTS]
+            .iter()
+            .zip(hv.machine.hypervisor_l4_slots())
+        {
             word.store(slot, Ordering::SeqCst);
         }
     }

@@ -30,7 +30,11 @@ pub fn new_kernel_root<M: Machine>(
     if ctx.kernel_mode {
         hv.machine.load_root(mfn);
         // Loading spares global translations, and those of the old table must not outlive it.
-        hv.mem.flush_tlb(&hv.machine, &CpuMask::single(hv.machine.this_cpu()), Flush::All);
+        hv.mem.flush_tlb(
+            &hv.machine,
+            &CpuMask::single(hv.machine.this_cpu()),
+            Flush::All,
+        );
     }
     if let Some(old) = old.filter(|&old| old != mfn) {
         hv.mem.put_page_and_type(old);
@@ -71,7 +75,10 @@ pub fn new_user_root<M: Machine>(
 /// Gives up what the context of a vCPU that runs nowhere holds: both roots, the GDT and the LDT's pages. The demotions
 /// are left to [`drain`](super::drain).
 pub fn drop_roots<M: Machine>(hv: &Hypervisor<M>, ctx: &mut VcpuCtx) {
-    for root in [ctx.kernel_root.take(), ctx.user_root.take()].into_iter().flatten() {
+    for root in [ctx.kernel_root.take(), ctx.user_root.take()]
+        .into_iter()
+        .flatten()
+    {
         hv.mem.put_page_and_type(root);
     }
     let gdt = core::mem::take(&mut ctx.gdt);

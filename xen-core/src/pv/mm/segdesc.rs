@@ -6,8 +6,8 @@ use core::sync::atomic::Ordering;
 
 use hypercall_abi::errno::Errno;
 
-use super::{get_table, STRETCH};
-use crate::domain::{DescriptorTable, Domain, VcpuCtx, GDT_GUEST_FRAMES, MAX_GDT_ENTRIES};
+use super::{STRETCH, get_table};
+use crate::domain::{DescriptorTable, Domain, GDT_GUEST_FRAMES, MAX_GDT_ENTRIES, VcpuCtx};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::PageType;
@@ -44,9 +44,18 @@ fn get_gdt<M: Machine>(
     if count > frames.len() || count > GDT_GUEST_FRAMES {
         return Err(Errno::EINVAL.into());
     }
-    let mut table = DescriptorTable { frames: [None; GDT_GUEST_FRAMES], entries };
+    let mut table = DescriptorTable {
+        frames: [None; GDT_GUEST_FRAMES],
+        entries,
+    };
     for (slot, &frame) in table.frames.iter_mut().zip(&frames[..count]) {
-        match get_table(hv, domain, Mfn(frame), PageType::SegDesc, &mut Budget::new(STRETCH)) {
+        match get_table(
+            hv,
+            domain,
+            Mfn(frame),
+            PageType::SegDesc,
+            &mut Budget::new(STRETCH),
+        ) {
             Ok(()) => *slot = Some(Mfn(frame)),
             Err(stop) => {
                 put_gdt(hv, &table);
@@ -118,7 +127,8 @@ pub fn update_descriptor<M: Machine>(
     }
     let mfn = Mfn::from_addr(address);
     let page = hv.mem.get_page(mfn, domain.id).ok_or(Errno::EINVAL)?;
-    let store = || hv.machine.words(mfn)[(address & 0xfff) as usize / 8].store(checked, Ordering::SeqCst);
+    let store =
+        || hv.machine.words(mfn)[(address & 0xfff) as usize / 8].store(checked, Ordering::SeqCst);
     // The type is held while the word is stored, so that the page cannot become a page table in between.
     if hv.mem.get_valid_type(mfn, PageType::SegDesc) {
         store();

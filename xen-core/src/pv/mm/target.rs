@@ -4,8 +4,8 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
 use super::entry;
-use crate::domain::access::iomem_permitted;
 use crate::domain::Domain;
+use crate::domain::access::iomem_permitted;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::{Got, Memory, PageType};
@@ -76,7 +76,13 @@ pub(super) fn get_upper<M: Machine>(
 }
 
 /// An entry that points to a table of its own level: read-only, the target in use already, and never in chains.
-fn get_linear(mem: &Memory, domain: &Domain, holder: Mfn, level: u32, value: u64) -> Result<(), Errno> {
+fn get_linear(
+    mem: &Memory,
+    domain: &Domain,
+    holder: Mfn,
+    level: u32,
+    value: u64,
+) -> Result<(), Errno> {
     if entry::is_writable(value) || level == 1 {
         return Err(Errno::EINVAL);
     }

@@ -81,7 +81,15 @@ pub fn write_entry<M: Machine>(
     match word.kind() {
         PageType::L1 => {
             let operation = L1Operation::Store(update.value);
-            write_l1_entry(hv, domain, mfn, index, operation, update.page_owner, update.preserve_ad)?;
+            write_l1_entry(
+                hv,
+                domain,
+                mfn,
+                index,
+                operation,
+                update.page_owner,
+                update.preserve_ad,
+            )?;
             Ok(After::Nothing)
         }
         PageType::L2 | PageType::L3 | PageType::L4 => {
@@ -119,7 +127,16 @@ pub fn write_l1<M: Machine>(
         return Err(Errno::EINVAL);
     }
     let _page = hv.mem.get_page(mfn, domain.id).ok_or(Errno::EINVAL)?;
-    write_l1_entry(hv, domain, mfn, index, L1Operation::Store(new), page_owner, preserve_ad).map(|_| ())
+    write_l1_entry(
+        hv,
+        domain,
+        mfn,
+        index,
+        L1Operation::Store(new),
+        page_owner,
+        preserve_ad,
+    )
+    .map(|_| ())
 }
 
 /// A write by an instruction of the guest to an entry of one of its L1 tables, which it sees read-only. Foreign pages
@@ -151,7 +168,12 @@ fn write_l1_entry<M: Machine>(
         L1Operation::Store(new) => (new, None),
         L1Operation::CompareExchange { old, new } => (new, Some(old)),
     };
-    let store = Store { table, kind: PageType::L1, index, preserve_ad };
+    let store = Store {
+        table,
+        kind: PageType::L1,
+        index,
+        preserve_ad,
+    };
     // Only a first guess: what counts is what is there under the lock.
     let seen = hv.machine.words(table)[index].load(Ordering::SeqCst);
     let mut adjusted = new;
@@ -205,14 +227,21 @@ fn write_upper_entry<M: Machine>(
     }
     let new = update.value;
     let kind = PageType::table(level);
-    let store = Store { table, kind, index, preserve_ad: update.preserve_ad };
+    let store = Store {
+        table,
+        kind,
+        index,
+        preserve_ad: update.preserve_ad,
+    };
     let mut adjusted = new;
     if entry::is_present(new) {
         if entry::is_disallowed(new, level, false) {
             return Err(Errno::EINVAL.into());
         }
         let rw_is_harmless = !hv.mem.linear_tables();
-        let same = |now: u64| entry::is_present(now) && entry::differs_harmlessly(now, new, rw_is_harmless);
+        let same = |now: u64| {
+            entry::is_present(now) && entry::differs_harmlessly(now, new, rw_is_harmless)
+        };
         if same(hv.machine.words(table)[index].load(Ordering::SeqCst)) {
             if let Ok(old) = store.put(hv, entry::adjust(new, level), same)? {
                 return Ok(after(old));
@@ -233,7 +262,11 @@ fn write_upper_entry<M: Machine>(
 }
 
 const fn after(old: u64) -> After {
-    if entry::is_present(old) { After::Flush } else { After::Nothing }
+    if entry::is_present(old) {
+        After::Flush
+    } else {
+        After::Nothing
+    }
 }
 
 /// Gives an entry's references back. If that starts a demotion, the door goes on with it.
@@ -268,7 +301,10 @@ impl Store {
         value: u64,
         fits: impl Fn(u64) -> bool,
     ) -> Result<Result<u64, u64>, Errno> {
-        let _lock = hv.mem.lock_table(self.table, self.kind).ok_or(Errno::EINVAL)?;
+        let _lock = hv
+            .mem
+            .lock_table(self.table, self.kind)
+            .ok_or(Errno::EINVAL)?;
         let word: &AtomicU64 = &hv.machine.words(self.table)[self.index];
         let mut seen = word.load(Ordering::SeqCst);
         loop {

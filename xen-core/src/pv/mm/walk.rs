@@ -43,7 +43,12 @@ fn walk_to_l1(machine: &impl Frames, root: Mfn, addr: u64) -> Option<Path> {
     if !is_guest_address(addr) {
         return None;
     }
-    let mut path = Path { table: root, writable: true, user: true, executable: true };
+    let mut path = Path {
+        table: root,
+        writable: true,
+        user: true,
+        executable: true,
+    };
     for level in (2..=4).rev() {
         let value = machine.words(path.table)[entry::index(addr, level)].load(Ordering::SeqCst);
         if !entry::is_present(value) {
@@ -97,7 +102,10 @@ pub fn log_walk<M: Machine>(hv: &Hypervisor<M>, root: Mfn, addr: u64, what: &str
         let index = entry::index(addr, level);
         let value = hv.machine.words(table)[index].load(Ordering::SeqCst);
         let target = entry::target(value);
-        let m2p = hv.machine.m2p(target).map_or(u64::MAX, |pfn| pfn.load(Ordering::Relaxed));
+        let m2p = hv
+            .machine
+            .m2p(target)
+            .map_or(u64::MAX, |pfn| pfn.load(Ordering::Relaxed));
         log::error!("  L{level}[{index:#05x}] = {value:016x} pfn {m2p:#x}");
         if !entry::is_present(value) || (level > 1 && !hv.mem.is_ram(target)) {
             return;

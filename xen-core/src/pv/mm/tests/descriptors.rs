@@ -4,10 +4,10 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::{HypercallNr, MmuextCmd as C};
 
 use super::super::fill_ldt_slot;
-use super::{err, FREE};
+use super::{FREE, err};
 use crate::mm::PageType;
 use crate::num::{CpuId, Pfn};
-use crate::sim::{on_cpu, world, PvGuest};
+use crate::sim::{PvGuest, on_cpu, world};
 
 const DATA: u64 = 0x00cf_9200_0000_ffff;
 const DATA_RING3: u64 = 0x00cf_f200_0000_ffff;
@@ -19,9 +19,13 @@ fn a_gdt_page_has_no_writable_mapping_and_no_privilege() {
     let mut guest = PvGuest::unprivileged(&hv, 1, 64);
     let pfn = Pfn(FREE);
     let mfn = guest.mfn(pfn);
-    guest.store(&hv, guest.va(pfn) + 8, &DATA.to_le_bytes()).unwrap();
+    guest
+        .store(&hv, guest.va(pfn) + 8, &DATA.to_le_bytes())
+        .unwrap();
     let list = guest.put(&hv, Pfn(FREE + 1), &mfn.0);
-    let set = |guest: &mut PvGuest, at, entries| guest.hypercall(&hv, HypercallNr::SET_GDT, [at, entries, 0, 0, 0, 0]);
+    let set = |guest: &mut PvGuest, at, entries| {
+        guest.hypercall(&hv, HypercallNr::SET_GDT, [at, entries, 0, 0, 0, 0])
+    };
     assert_eq!(set(&mut guest, list, 16), err(Errno::EINVAL));
     assert_eq!(guest.remap(&hv, pfn, false, true), 0);
     assert_eq!(set(&mut guest, list, 7169), err(Errno::EINVAL));
@@ -33,7 +37,11 @@ fn a_gdt_page_has_no_writable_mapping_and_no_privilege() {
     guest.audit(&hv);
     // One descriptor at a time.
     let desc = |guest: &mut PvGuest, addr, value| {
-        guest.hypercall(&hv, HypercallNr::UPDATE_DESCRIPTOR, [addr, value, 0, 0, 0, 0])
+        guest.hypercall(
+            &hv,
+            HypercallNr::UPDATE_DESCRIPTOR,
+            [addr, value, 0, 0, 0, 0],
+        )
     };
     assert_eq!(desc(&mut guest, mfn.addr() + 16, DATA), 0);
     assert_eq!(guest.load(&hv, guest.va(pfn) + 16), Ok(DATA_RING3));
@@ -57,7 +65,9 @@ fn a_page_with_a_forbidden_descriptor_is_no_gdt() {
     let hv = world();
     let mut guest = PvGuest::unprivileged(&hv, 1, 64);
     let pages = [Pfn(FREE), Pfn(FREE + 1)];
-    guest.store(&hv, guest.va(pages[1]) + 4088, &TSS.to_le_bytes()).unwrap();
+    guest
+        .store(&hv, guest.va(pages[1]) + 4088, &TSS.to_le_bytes())
+        .unwrap();
     for pfn in pages {
         assert_eq!(guest.remap(&hv, pfn, false, true), 0);
     }
@@ -79,19 +89,35 @@ fn the_ldt_is_filled_page_by_page_and_dropped_as_a_whole() {
     for pfn in [Pfn(FREE), Pfn(FREE + 1)] {
         assert_eq!(guest.remap(&hv, pfn, false, true), 0);
     }
-    for (addr, entries) in [(base + 8, 10), (base, 8193), (0xffff_8300_0000_0000, 1), (1 << 47, 1)] {
-        assert_eq!(guest.ext(&hv, C::SET_LDT, addr, entries), err(Errno::EINVAL));
+    for (addr, entries) in [
+        (base + 8, 10),
+        (base, 8193),
+        (0xffff_8300_0000_0000, 1),
+        (1 << 47, 1),
+    ] {
+        assert_eq!(
+            guest.ext(&hv, C::SET_LDT, addr, entries),
+            err(Errno::EINVAL)
+        );
     }
     assert_eq!(guest.ext(&hv, C::SET_LDT, base, 600), 0);
     assert_eq!(hv.machine.ldt_entries(CpuId(0)), 600);
     let fill = |guest: &mut PvGuest, slot| {
-        on_cpu(CpuId(0), || fill_ldt_slot(&hv, &guest.domain.clone(), &mut guest.ctx, slot))
+        on_cpu(CpuId(0), || {
+            fill_ldt_slot(&hv, &guest.domain.clone(), &mut guest.ctx, slot)
+        })
     };
     assert!(fill(&mut guest, 1));
     assert!(fill(&mut guest, 1));
     assert!(!fill(&mut guest, 2), "beyond the LDT");
-    assert_eq!(hv.machine.ldt_window(CpuId(0))[1], Some(guest.mfn(Pfn(FREE + 1))));
-    assert_eq!(hv.mem.type_of(guest.mfn(Pfn(FREE + 1))).kind(), PageType::SegDesc);
+    assert_eq!(
+        hv.machine.ldt_window(CpuId(0))[1],
+        Some(guest.mfn(Pfn(FREE + 1)))
+    );
+    assert_eq!(
+        hv.mem.type_of(guest.mfn(Pfn(FREE + 1))).kind(),
+        PageType::SegDesc
+    );
     guest.audit(&hv);
     assert_eq!(guest.ext(&hv, C::SET_LDT, 0, 0), 0);
     assert_eq!(hv.machine.ldt_window(CpuId(0))[1], None);

@@ -4,10 +4,10 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::MmuextCmd as C;
 
 use super::super::entry::RW;
-use super::{err, leaf, FREE};
+use super::{FREE, err, leaf};
 use crate::mm::AllocOptions;
 use crate::num::{CpuId, Pfn};
-use crate::sim::{world, world_with, PvGuest, SimConfig};
+use crate::sim::{PvGuest, SimConfig, world, world_with};
 
 #[test]
 fn a_page_becomes_a_table_only_without_stale_writable_translations() {
@@ -17,15 +17,22 @@ fn a_page_becomes_a_table_only_without_stale_writable_translations() {
     // The guest writes, so the translation is cached; it does not flush when it gives the mapping up.
     guest.store(&hv, guest.va(pfn), &[0; 8]).unwrap();
     assert_eq!(guest.remap(&hv, pfn, false, false), 0);
-    guest.store(&hv, guest.va(pfn), &[0; 8]).expect("still cached, and harmless so far");
+    guest
+        .store(&hv, guest.va(pfn), &[0; 8])
+        .expect("still cached, and harmless so far");
     assert_eq!(guest.ext(&hv, C::PIN_L1_TABLE, guest.mfn(pfn).0, 0), 0);
-    guest.store(&hv, guest.va(pfn), &[0; 8]).expect_err("the translation must be gone");
+    guest
+        .store(&hv, guest.va(pfn), &[0; 8])
+        .expect_err("the translation must be gone");
     guest.audit(&hv);
 }
 
 #[test]
 fn other_processors_are_flushed_too() {
-    let hv = world_with(SimConfig { cpus: 3, ..SimConfig::default() });
+    let hv = world_with(SimConfig {
+        cpus: 3,
+        ..SimConfig::default()
+    });
     let mut guest = PvGuest::unprivileged(&hv, 1, 64);
     let pfn = Pfn(FREE);
     guest.run_on(&hv, CpuId(2));
@@ -34,7 +41,9 @@ fn other_processors_are_flushed_too() {
     assert_eq!(guest.remap(&hv, pfn, false, true), 0);
     assert_eq!(guest.ext(&hv, C::PIN_L1_TABLE, guest.mfn(pfn).0, 0), 0);
     guest.cpu = CpuId(2);
-    guest.store(&hv, guest.va(pfn), &[0; 8]).expect_err("processor 2 must have been flushed");
+    guest
+        .store(&hv, guest.va(pfn), &[0; 8])
+        .expect_err("processor 2 must have been flushed");
 }
 
 #[test]
@@ -53,16 +62,25 @@ fn a_freed_page_is_not_reachable_when_it_has_a_new_owner() {
     // Nothing has been flushed: the guest still reaches the page through its TLB, which is free and nobody's.
     let mut taken = None;
     for _ in 0..hv.mem.free_pages() {
-        let got = hv.mem.allocate(&hv.machine, &other.domain.pages, 0, AllocOptions::default()).unwrap();
+        let got = hv
+            .mem
+            .allocate(&hv.machine, &other.domain.pages, 0, AllocOptions::default())
+            .unwrap();
         if got == mfn {
             taken = Some(got);
             break;
         }
     }
     assert_eq!(taken, Some(mfn));
-    guest.load(&hv, guest.va(pfn)).expect_err("the translation must be gone");
+    guest
+        .load(&hv, guest.va(pfn))
+        .expect_err("the translation must be gone");
     let words = crate::machine::Frames::words(&hv.machine, mfn);
-    assert!(words.iter().all(|word| word.load(core::sync::atomic::Ordering::Relaxed) == 0));
+    assert!(
+        words
+            .iter()
+            .all(|word| word.load(core::sync::atomic::Ordering::Relaxed) == 0)
+    );
 }
 
 #[test]
@@ -74,7 +92,11 @@ fn former_tables_are_flushed_from_the_walkers_caches() {
     assert_eq!(guest.ext(&hv, C::PIN_L4_TABLE, guest.mfn(l4).0, 0), 0);
     let before = hv.machine.tlb_flushes();
     assert_eq!(guest.ext(&hv, C::UNPIN_TABLE, guest.mfn(l4).0, 0), 0);
-    assert_eq!(hv.machine.tlb_flushes(), before + 1, "one flush for the whole tree");
+    assert_eq!(
+        hv.machine.tlb_flushes(),
+        before + 1,
+        "one flush for the whole tree"
+    );
 }
 
 #[test]

@@ -4,9 +4,9 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::MmuextCmd as C;
 
 use super::super::entry::{PRESENT, RW, USER};
-use super::{err, Hv, FREE};
+use super::{FREE, Hv, err};
 use crate::num::Pfn;
-use crate::sim::{world, PvGuest};
+use crate::sim::{PvGuest, world};
 
 fn l2_pages(hv: &Hv, guest: &mut PvGuest) -> [Pfn; 3] {
     let pages = [Pfn(FREE), Pfn(FREE + 1), Pfn(FREE + 2)];
@@ -23,7 +23,10 @@ fn they_are_refused_by_default() {
     let mut guest = PvGuest::unprivileged(&hv, 1, 64);
     let [a, b, _] = l2_pages(&hv, &mut guest);
     for target in [a, b] {
-        let (at, value) = (guest.mfn(a).addr(), guest.mfn(target).addr() | PRESENT | USER);
+        let (at, value) = (
+            guest.mfn(a).addr(),
+            guest.mfn(target).addr() | PRESENT | USER,
+        );
         assert_eq!(guest.update(&hv, at, value), err(Errno::EINVAL));
     }
     guest.audit(&hv);
@@ -45,7 +48,11 @@ fn they_are_read_only_and_never_in_chains() {
     assert_eq!(set(table_a, 0, to_a), 0, "itself");
     assert_eq!(set(table_a, 1, to_b | RW), err(Errno::EINVAL));
     assert_eq!(set(table_a, 1, to_b), 0);
-    assert_eq!(set(table_a, 1, to_b | RW), err(Errno::EINVAL), "the short way");
+    assert_eq!(
+        set(table_a, 1, to_b | RW),
+        err(Errno::EINVAL),
+        "the short way"
+    );
     assert_eq!(set(table_a, 2, to_b), 0);
     // `b` is a target now and may have no such entries; `a` has some and may be no target.
     assert_eq!(set(table_b, 0, to_c), err(Errno::EINVAL));

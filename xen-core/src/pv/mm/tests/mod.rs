@@ -12,7 +12,9 @@ mod updates;
 use std::vec::Vec;
 
 use hypercall_abi::errno::Errno;
-use hypercall_abi::xen::{DomId, HypercallNr, MmuUpdate, MmuextCmd, MmuextOp, MmuextOpArg1, MmuextOpArg2};
+use hypercall_abi::xen::{
+    DomId, HypercallNr, MmuUpdate, MmuextCmd, MmuextOp, MmuextOpArg1, MmuextOpArg2,
+};
 
 use super::entry::{ACCESSED, PRESENT, RW, USER};
 use crate::hypervisor::Hypervisor;
@@ -41,19 +43,43 @@ impl PvGuest {
         self.ext_on(hv, SELF, cmd, arg1, arg2)
     }
 
-    pub(crate) fn ext_on(&mut self, hv: &Hv, foreign: u32, cmd: MmuextCmd, arg1: u64, arg2: u64) -> i64 {
-        let op = MmuextOp { cmd, _pad: [0; 4], arg1: MmuextOpArg1([arg1]), arg2: MmuextOpArg2([arg2]) };
+    pub(crate) fn ext_on(
+        &mut self,
+        hv: &Hv,
+        foreign: u32,
+        cmd: MmuextCmd,
+        arg1: u64,
+        arg2: u64,
+    ) -> i64 {
+        let op = MmuextOp {
+            cmd,
+            _pad: [0; 4],
+            arg1: MmuextOpArg1([arg1]),
+            arg2: MmuextOpArg2([arg2]),
+        };
         let at = self.put(hv, ARGS, &op);
         self.hypercall(hv, HypercallNr::MMUEXT_OP, [at, 1, 0, foreign.into(), 0, 0])
     }
 
     /// A list of requests; returns the result and how many were done.
-    pub(crate) fn updates_on(&mut self, hv: &Hv, foreign: u32, requests: &[(u64, u64)]) -> (i64, u32) {
-        let list: Vec<_> = requests.iter().map(|&(ptr, val)| MmuUpdate { ptr, val }).collect();
+    pub(crate) fn updates_on(
+        &mut self,
+        hv: &Hv,
+        foreign: u32,
+        requests: &[(u64, u64)],
+    ) -> (i64, u32) {
+        let list: Vec<_> = requests
+            .iter()
+            .map(|&(ptr, val)| MmuUpdate { ptr, val })
+            .collect();
         let at = self.put(hv, ARGS, &list[..]);
         let done = self.put(hv, DONE, &0xdead_u32);
         let nr = list.len() as u64;
-        let result = self.hypercall(hv, HypercallNr::MMU_UPDATE, [at, nr, done, foreign.into(), 0, 0]);
+        let result = self.hypercall(
+            hv,
+            HypercallNr::MMU_UPDATE,
+            [at, nr, done, foreign.into(), 0, 0],
+        );
         (result, self.load(hv, done).unwrap() as u32)
     }
 
@@ -65,13 +91,18 @@ impl PvGuest {
     pub(crate) fn remap(&mut self, hv: &Hv, pfn: Pfn, writable: bool, flush: bool) -> i64 {
         let value = self.mfn(pfn).addr() | PRESENT | if writable { RW } else { 0 };
         let flags = if flush { 2 } else { 0 };
-        self.hypercall(hv, HypercallNr::UPDATE_VA_MAPPING, [self.va(pfn), value, flags, 0, 0, 0])
+        self.hypercall(
+            hv,
+            HypercallNr::UPDATE_VA_MAPPING,
+            [self.va(pfn), value, flags, 0, 0, 0],
+        )
     }
 
     /// Fills a page with entries and makes it read-only.
     pub(crate) fn write_table(&mut self, hv: &Hv, pfn: Pfn, entries: &[(usize, u64)]) {
         for &(index, value) in entries {
-            self.store(hv, self.va(pfn) + index as u64 * 8, &value.to_le_bytes()).unwrap();
+            self.store(hv, self.va(pfn) + index as u64 * 8, &value.to_le_bytes())
+                .unwrap();
         }
         assert_eq!(self.remap(hv, pfn, false, true), 0);
     }

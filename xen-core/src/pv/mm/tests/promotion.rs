@@ -5,11 +5,11 @@ use hypercall_abi::xen::MmuextCmd as C;
 
 use super::super::entry::{GLOBAL, GUEST_KERNEL, NX, PAT, PCD, PRESENT, RW, USER};
 use super::super::{drain, get_table, pin_table, put_table, unpin_table};
-use super::{err, leaf, FREE};
+use super::{FREE, err, leaf};
 use crate::mm::PageType;
 use crate::num::Pfn;
 use crate::outcome::{Budget, Stop};
-use crate::sim::{world, PvGuest};
+use crate::sim::{PvGuest, world};
 
 #[test]
 fn the_first_tables_are_accounted_for() {
@@ -33,7 +33,14 @@ fn a_tree_is_pinned_and_unpinned_and_then_is_memory_again() {
     let hv = world();
     let mut guest = PvGuest::unprivileged(&hv, 1, 64);
     let target = guest.mfn(Pfn(20));
-    let tree = guest.write_tree(&hv, &[(0, leaf(target, RW)), (7, leaf(target, USER)), (9, 0xdead_0000)]);
+    let tree = guest.write_tree(
+        &hv,
+        &[
+            (0, leaf(target, RW)),
+            (7, leaf(target, USER)),
+            (9, 0xdead_0000),
+        ],
+    );
     let [l4, _, _, l1] = tree;
     assert_eq!(guest.ext(&hv, C::PIN_L4_TABLE, guest.mfn(l4).0, 0), 0);
     guest.audit(&hv);
@@ -42,13 +49,22 @@ fn a_tree_is_pinned_and_unpinned_and_then_is_memory_again() {
     for pfn in tree {
         assert_eq!(guest.remap(&hv, pfn, true, true), err(Errno::EBUSY));
     }
-    assert_eq!(guest.ext(&hv, C::PIN_L4_TABLE, guest.mfn(l4).0, 0), err(Errno::EINVAL));
-    assert_eq!(guest.ext(&hv, C::PIN_L3_TABLE, guest.mfn(l4).0, 0), err(Errno::EINVAL));
+    assert_eq!(
+        guest.ext(&hv, C::PIN_L4_TABLE, guest.mfn(l4).0, 0),
+        err(Errno::EINVAL)
+    );
+    assert_eq!(
+        guest.ext(&hv, C::PIN_L3_TABLE, guest.mfn(l4).0, 0),
+        err(Errno::EINVAL)
+    );
     assert_eq!(guest.ext(&hv, C::PIN_L1_TABLE, guest.mfn(l1).0, 0), 0);
     guest.audit(&hv);
     assert_eq!(guest.ext(&hv, C::UNPIN_TABLE, guest.mfn(l4).0, 0), 0);
     guest.audit(&hv);
-    assert_eq!(guest.ext(&hv, C::UNPIN_TABLE, guest.mfn(l4).0, 0), err(Errno::EINVAL));
+    assert_eq!(
+        guest.ext(&hv, C::UNPIN_TABLE, guest.mfn(l4).0, 0),
+        err(Errno::EINVAL)
+    );
     // The L1 has its own pin.
     assert_eq!(guest.remap(&hv, l1, true, true), err(Errno::EBUSY));
     assert_eq!(guest.ext(&hv, C::UNPIN_TABLE, guest.mfn(l1).0, 0), 0);
@@ -63,11 +79,25 @@ fn a_tree_is_pinned_and_unpinned_and_then_is_memory_again() {
 fn a_page_with_a_writable_mapping_is_no_table() {
     let hv = world();
     let mut guest = PvGuest::unprivileged(&hv, 1, 64);
-    for cmd in [C::PIN_L1_TABLE, C::PIN_L2_TABLE, C::PIN_L3_TABLE, C::PIN_L4_TABLE] {
-        assert_eq!(guest.ext(&hv, cmd, guest.mfn(Pfn(FREE)).0, 0), err(Errno::EINVAL));
+    for cmd in [
+        C::PIN_L1_TABLE,
+        C::PIN_L2_TABLE,
+        C::PIN_L3_TABLE,
+        C::PIN_L4_TABLE,
+    ] {
+        assert_eq!(
+            guest.ext(&hv, cmd, guest.mfn(Pfn(FREE)).0, 0),
+            err(Errno::EINVAL)
+        );
     }
-    assert_eq!(guest.ext(&hv, C::PIN_L1_TABLE, 0xffff_ffff, 0), err(Errno::EINVAL));
-    assert_eq!(guest.ext(&hv, C::PIN_L1_TABLE, u64::MAX, 0), err(Errno::EINVAL));
+    assert_eq!(
+        guest.ext(&hv, C::PIN_L1_TABLE, 0xffff_ffff, 0),
+        err(Errno::EINVAL)
+    );
+    assert_eq!(
+        guest.ext(&hv, C::PIN_L1_TABLE, u64::MAX, 0),
+        err(Errno::EINVAL)
+    );
     assert_eq!(guest.ext(&hv, C::PIN_L1_TABLE, 3, 0), err(Errno::EINVAL));
     guest.audit(&hv);
 }
@@ -103,10 +133,20 @@ fn hostile_entries_are_refused_at_every_level_and_leave_nothing_behind() {
     assert_eq!(guest.remap(&hv, l1, true, true), 0);
     guest.write_table(&hv, l1, &[(511, 0)]);
     let below = guest.mfn(l1).addr() | PRESENT | USER;
-    for entry in [below | PAT, below | GLOBAL, below | PCD, guest.mfn(l2).addr() | PRESENT, target.addr() | PRESENT] {
+    for entry in [
+        below | PAT,
+        below | GLOBAL,
+        below | PCD,
+        guest.mfn(l2).addr() | PRESENT,
+        target.addr() | PRESENT,
+    ] {
         assert_eq!(guest.remap(&hv, l2, true, true), 0);
         guest.write_table(&hv, l2, &[(510, entry)]);
-        assert_eq!(guest.ext(&hv, C::PIN_L2_TABLE, guest.mfn(l2).0, 0), err(Errno::EINVAL), "{entry:#x}");
+        assert_eq!(
+            guest.ext(&hv, C::PIN_L2_TABLE, guest.mfn(l2).0, 0),
+            err(Errno::EINVAL),
+            "{entry:#x}"
+        );
         guest.audit(&hv);
     }
     assert_eq!(hv.mem.free_pages(), free_before);
@@ -121,7 +161,9 @@ fn promotion_and_demotion_can_be_preempted_anywhere() {
         let [l4, l3, ..] = guest.write_tree(&hv, &[(0, leaf(target, RW)), (511, leaf(target, NX))]);
         let (domain, root) = (guest.domain.clone(), guest.mfn(l4));
         let mut rounds = 0;
-        while pin_table(&hv, &domain, root, PageType::L4, &mut Budget::new(stretch)) == Err(Stop::Preempted) {
+        while pin_table(&hv, &domain, root, PageType::L4, &mut Budget::new(stretch))
+            == Err(Stop::Preempted)
+        {
             guest.audit(&hv);
             rounds += 1;
         }
@@ -129,7 +171,9 @@ fn promotion_and_demotion_can_be_preempted_anywhere() {
         assert!(rounds >= 2040 / (stretch + 1), "{stretch}: {rounds}");
         // Also of a table in the middle, while the tree holds it.
         let mid = guest.mfn(l3);
-        while get_table(&hv, &domain, mid, PageType::L3, &mut Budget::new(stretch)) == Err(Stop::Preempted) {}
+        while get_table(&hv, &domain, mid, PageType::L3, &mut Budget::new(stretch))
+            == Err(Stop::Preempted)
+        {}
         put_table(&hv, mid, PageType::L3, &mut Budget::new(stretch)).unwrap();
         unpin_table(&hv, &domain, root).unwrap();
         while drain(&hv, &domain.pages, &mut Budget::new(stretch)) == Err(Stop::Preempted) {
@@ -149,7 +193,13 @@ fn a_preempted_promotion_gives_way_to_another_use_of_the_page() {
     let tree = guest.write_tree(&hv, &[(0, leaf(target, RW))]);
     let root = guest.mfn(tree[0]);
     for budget in [1, 100, 513, 600, 1100, 1600, 2000] {
-        let stopped = pin_table(&hv, &guest.domain, root, PageType::L4, &mut Budget::new(budget));
+        let stopped = pin_table(
+            &hv,
+            &guest.domain,
+            root,
+            PageType::L4,
+            &mut Budget::new(budget),
+        );
         assert_eq!(stopped, Err(Stop::Preempted), "{budget}");
         for pfn in tree {
             let mut result = err(Errno::EBUSY);
@@ -217,7 +267,13 @@ fn destruction_gives_every_page_back() {
         // Another validation is left half done.
         let other = guest.mfn(Pfn(30));
         assert_eq!(guest.remap(&hv, Pfn(30), false, true), 0);
-        let half = get_table(&hv, &guest.domain, other, PageType::L4, &mut Budget::new(10));
+        let half = get_table(
+            &hv,
+            &guest.domain,
+            other,
+            PageType::L4,
+            &mut Budget::new(10),
+        );
         assert_eq!(half, Err(Stop::Preempted));
         super::super::drop_roots(&hv, &mut guest.ctx);
         loop {

@@ -3,12 +3,14 @@
 use hypercall_abi::xen::DomId;
 
 use super::super::entry::{PRESENT, RW, USER};
-use super::super::{drain, emulated_write, in_stretches, pin_table, unpin_table, write_entry, L1Operation, Update};
-use super::{Hv, FREE};
+use super::super::{
+    L1Operation, Update, drain, emulated_write, in_stretches, pin_table, unpin_table, write_entry,
+};
+use super::{FREE, Hv};
 use crate::mm::PageType;
 use crate::num::{CpuId, Mfn, Pfn};
 use crate::outcome::Budget;
-use crate::sim::{on_cpu, world_with, PvGuest, SimConfig};
+use crate::sim::{PvGuest, SimConfig, on_cpu, world_with};
 
 const PAGES: u64 = 6;
 const ROUNDS: u32 = 20_000;
@@ -38,13 +40,23 @@ fn play(hv: &Hv, guest: &PvGuest, dice: &mut Dice) {
                 let _ = in_stretches(hv, |budget| pin_table(hv, &guest.domain, mfn, kind, budget));
             }
             2 => {
-                let _ = pin_table(hv, &guest.domain, mfn, kind, &mut Budget::new(dice.roll(900) as u32 + 1));
+                let _ = pin_table(
+                    hv,
+                    &guest.domain,
+                    mfn,
+                    kind,
+                    &mut Budget::new(dice.roll(900) as u32 + 1),
+                );
             }
             3 | 4 => {
                 let _ = unpin_table(hv, &guest.domain, mfn);
             }
             5 => {
-                let _ = drain(hv, &guest.domain.pages, &mut Budget::new(dice.roll(300) as u32 + 1));
+                let _ = drain(
+                    hv,
+                    &guest.domain.pages,
+                    &mut Budget::new(dice.roll(300) as u32 + 1),
+                );
             }
             6 => {
                 let target = page(dice);
@@ -67,7 +79,11 @@ fn play(hv: &Hv, guest: &PvGuest, dice: &mut Dice) {
 
 #[test]
 fn two_processors_keep_the_books_true() {
-    let hv = world_with(SimConfig { frames: 160, reserved: 16, cpus: 2 });
+    let hv = world_with(SimConfig {
+        frames: 160,
+        reserved: 16,
+        cpus: 2,
+    });
     let mut guest = PvGuest::unprivileged(&hv, 1, 40);
     for pfn in (FREE..FREE + PAGES).map(Pfn) {
         assert_eq!(guest.remap(&hv, pfn, false, true), 0);
@@ -76,7 +92,8 @@ fn two_processors_keep_the_books_true() {
         let (hv, guest) = (&hv, &guest);
         std::thread::scope(|scope| {
             for cpu in 0..2u32 {
-                let mut dice = Dice(round.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(cpu) << 32 | 1);
+                let mut dice =
+                    Dice(round.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(cpu) << 32 | 1);
                 scope.spawn(move || on_cpu(CpuId(cpu), || play(hv, guest, &mut dice)));
             }
         });

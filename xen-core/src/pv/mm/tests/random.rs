@@ -12,7 +12,7 @@ use super::{FREE, SELF};
 use crate::mm::PageType;
 use crate::num::Pfn;
 use crate::outcome::{Budget, Stop};
-use crate::sim::{audit, world_with, PvGuest, SimConfig};
+use crate::sim::{PvGuest, SimConfig, audit, world_with};
 
 /// Pages that the sequences play with.
 const PAGES: u64 = 8;
@@ -20,18 +20,50 @@ const PAGES: u64 = 8;
 #[derive(Clone, Debug)]
 enum Step {
     /// Writes an entry into a page as plain memory; the guest may fault.
-    Store { page: u64, index: u64, target: u64, flags: u64 },
+    Store {
+        page: u64,
+        index: u64,
+        target: u64,
+        flags: u64,
+    },
     /// mmu_update of a word of a page.
-    Update { page: u64, index: u64, target: u64, flags: u64 },
+    Update {
+        page: u64,
+        index: u64,
+        target: u64,
+        flags: u64,
+    },
     /// The direct map's entry of a page.
-    Remap { page: u64, target: u64, writable: bool, flush: bool },
-    Pin { page: u64, level: u32, yields: Option<u64> },
+    Remap {
+        page: u64,
+        target: u64,
+        writable: bool,
+        flush: bool,
+    },
+    Pin {
+        page: u64,
+        level: u32,
+        yields: Option<u64>,
+    },
     /// A promotion that is given up half way.
-    HalfPin { page: u64, level: u32, budget: u32 },
-    Unpin { page: u64 },
-    Gdt { page: u64 },
-    NewRoot { page: u64, user: bool },
-    Drain { budget: u32 },
+    HalfPin {
+        page: u64,
+        level: u32,
+        budget: u32,
+    },
+    Unpin {
+        page: u64,
+    },
+    Gdt {
+        page: u64,
+    },
+    NewRoot {
+        page: u64,
+        user: bool,
+    },
+    Drain {
+        budget: u32,
+    },
 }
 
 fn flags() -> impl Strategy<Value = u64> {
@@ -73,7 +105,11 @@ fn pin_cmd(level: u32) -> MmuextCmd {
 }
 
 fn run(steps: &[Step], linear: bool) {
-    let hv = world_with(SimConfig { frames: 160, reserved: 16, cpus: 1 });
+    let hv = world_with(SimConfig {
+        frames: 160,
+        reserved: 16,
+        cpus: 1,
+    });
     hv.mem.set_linear_tables(linear);
     let free = hv.mem.free_pages();
     let mut guest = PvGuest::unprivileged(&hv, 1, 40);
@@ -81,30 +117,66 @@ fn run(steps: &[Step], linear: bool) {
     for step in steps {
         let before = hv.mem.free_pages();
         match *step {
-            Step::Store { page, index, target, flags } => {
+            Step::Store {
+                page,
+                index,
+                target,
+                flags,
+            } => {
                 let value = guest.mfn(pfn(target)).addr() | flags;
                 // `store` asserts that a write which succeeds reaches no table.
                 let _ = guest.store(&hv, guest.va(pfn(page)) + index * 8, &value.to_le_bytes());
             }
-            Step::Update { page, index, target, flags } => {
+            Step::Update {
+                page,
+                index,
+                target,
+                flags,
+            } => {
                 let value = guest.mfn(pfn(target)).addr() | flags;
                 let at = guest.mfn(pfn(page)).addr() + index * 8;
                 let _ = guest.updates_on(&hv, SELF, &[(at, value)]);
             }
-            Step::Remap { page, target, writable, flush } => {
+            Step::Remap {
+                page,
+                target,
+                writable,
+                flush,
+            } => {
                 let value = guest.mfn(pfn(target)).addr() | PRESENT | if writable { RW } else { 0 };
-                let args = [guest.va(pfn(page)), value, if flush { 2 } else { 0 }, 0, 0, 0];
+                let args = [
+                    guest.va(pfn(page)),
+                    value,
+                    if flush { 2 } else { 0 },
+                    0,
+                    0,
+                    0,
+                ];
                 let _ = guest.hypercall(&hv, HypercallNr::UPDATE_VA_MAPPING, args);
             }
-            Step::Pin { page, level, yields } => {
+            Step::Pin {
+                page,
+                level,
+                yields,
+            } => {
                 hv.machine.yield_after(yields);
                 let mfn = guest.mfn(pfn(page)).0;
                 let _ = guest.ext(&hv, pin_cmd(level), mfn, 0);
                 hv.machine.yield_after(None);
             }
-            Step::HalfPin { page, level, budget } => {
+            Step::HalfPin {
+                page,
+                level,
+                budget,
+            } => {
                 let mfn = guest.mfn(pfn(page));
-                let _ = pin_table(&hv, &guest.domain, mfn, PageType::table(level), &mut Budget::new(budget));
+                let _ = pin_table(
+                    &hv,
+                    &guest.domain,
+                    mfn,
+                    PageType::table(level),
+                    &mut Budget::new(budget),
+                );
             }
             Step::Unpin { page } => {
                 let mfn = guest.mfn(pfn(page)).0;
@@ -129,14 +201,18 @@ fn run(steps: &[Step], linear: bool) {
         for page in 0..PAGES {
             if let Ok(target) = hv.machine.probe_write(guest.cpu, guest.va(pfn(page))) {
                 let word = hv.mem.type_of(target);
-                assert!(word.count() == 0 || word.kind() == PageType::Writable, "{target:?} {word:?}");
+                assert!(
+                    word.count() == 0 || word.kind() == PageType::Writable,
+                    "{target:?} {word:?}"
+                );
             }
         }
     }
     super::super::drop_roots(&hv, &mut guest.ctx);
-    let ends: Vec<_> = core::iter::repeat_with(|| relinquish_memory(&hv, &guest.domain, &mut Budget::new(300)))
-        .take_while(|end| *end == Err(Stop::Preempted))
-        .collect();
+    let ends: Vec<_> =
+        core::iter::repeat_with(|| relinquish_memory(&hv, &guest.domain, &mut Budget::new(300)))
+            .take_while(|end| *end == Err(Stop::Preempted))
+            .collect();
     assert!(ends.len() < 1000);
     hv.mem.free_shared(guest.domain.shared_info);
     assert_eq!(hv.mem.free_pages(), free, "everything comes back");
