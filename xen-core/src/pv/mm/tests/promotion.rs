@@ -285,6 +285,9 @@ fn destruction_gives_every_page_back() {
         }
         assert_eq!(guest.domain.pages.total_pages(), 0);
         hv.mem.free_shared(guest.domain.shared_info);
+        for frame in guest.domain.grants.frames() {
+            hv.mem.free_shared(frame);
+        }
         guest.audit(&hv);
         assert_eq!(hv.mem.free_pages(), free);
         assert!(hv.mem.close_account(guest.domain.id));

@@ -215,6 +215,9 @@ fn run(steps: &[Step], linear: bool) {
             .collect();
     assert!(ends.len() < 1000);
     hv.mem.free_shared(guest.domain.shared_info);
+    for frame in guest.domain.grants.frames() {
+        hv.mem.free_shared(frame);
+    }
     assert_eq!(hv.mem.free_pages(), free, "everything comes back");
     audit(&hv, &[&guest]);
 }
