@@ -173,7 +173,7 @@ impl<M: Machine> Call<'_, M> {
             }
             C::SET_LDT => {
                 let entries = op.arg2.as_nr_ents();
-                let placed = addr % 4096 == 0 && is_guest_address(addr);
+                let placed = addr.is_multiple_of(4096) && is_guest_address(addr);
                 if entries > MAX_LDT_ENTRIES || (entries != 0 && !placed) {
                     return Err(Errno::EINVAL.into());
                 }

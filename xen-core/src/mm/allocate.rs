@@ -177,12 +177,11 @@ impl Memory {
         if word.is_noncoherent() {
             self.noncoherent_freed.store(true, Ordering::SeqCst);
         }
-        if let (Some(owner), false) = (owner, word.is_special()) {
-            if let Some(pages) = self.account(owner) {
-                let mut list = pages.lock();
-                list.remove(&self.frames, mfn);
-                pages.subtract_total(1);
-            }
+        let counted = owner.filter(|_| !word.is_special());
+        if let Some(pages) = counted.and_then(|owner| self.account(owner)) {
+            let mut list = pages.lock();
+            list.remove(&self.frames, mfn);
+            pages.subtract_total(1);
         }
         info.set_owner(None);
         info.set_count(CountWord::new(FrameState::Detached));

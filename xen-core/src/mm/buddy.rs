@@ -58,10 +58,8 @@ impl Buddy {
             if zone_of(buddy, order) != zone_of(start, order) {
                 break;
             }
-            if !frames
-                .get(buddy)
-                .is_some_and(|info| info.count().free_order() == Some(order))
-            {
+            let buddys_order = frames.get(buddy).and_then(|info| info.count().free_order());
+            if buddys_order != Some(order) {
                 break;
             }
             self.unlink(frames, buddy, order);

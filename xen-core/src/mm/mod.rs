@@ -111,10 +111,10 @@ impl Memory {
                         && entry.addr <= start
                         && start + PAGE_SIZE <= entry.addr.saturating_add(entry.size)
                 });
-            if let (false, Some(info)) = (is_ram, self.frames.get(Mfn(frame))) {
-                if info.count().state() == FrameState::Unusable {
-                    info.set_count(CountWord::new(FrameState::Io));
-                }
+            if let (false, Some(info)) = (is_ram, self.frames.get(Mfn(frame)))
+                && info.count().state() == FrameState::Unusable
+            {
+                info.set_count(CountWord::new(FrameState::Io));
             }
         }
     }

@@ -144,7 +144,6 @@ impl TypeWord {
 
     /// Entries below this index hold references, for partial and pending pages.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
     pub const fn progress(self) -> usize {
         ((self.0 & PROGRESS_MASK) >> PROGRESS_SHIFT) as usize
     }

@@ -90,7 +90,7 @@ impl TlbClock {
             return;
         }
         let time = self.now.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
-        let all = if time % ROUND == 0 {
+        let all = if time.is_multiple_of(ROUND) {
             mask.or(&machine.online())
         } else {
             *mask

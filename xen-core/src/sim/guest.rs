@@ -154,7 +154,8 @@ impl PvGuest {
     /// Runs `body` on the guest's processor, after a context switch if another guest ran there.
     fn as_running<T>(&self, hv: &Hypervisor<SimMachine>, body: impl FnOnce() -> T) -> T {
         super::on_cpu(self.cpu, || {
-            let root = self.ctx.current_root();
+            // Tests may say that the guest is in user mode before it has tables for that.
+            let root = self.ctx.current_root().or(self.ctx.kernel_root);
             if hv.machine.loaded_root(self.cpu) != root {
                 match root {
                     Some(root) => hv.machine.load_root(root),

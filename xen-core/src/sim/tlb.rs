@@ -25,10 +25,10 @@ impl SimMachine {
     fn translate(&self, cpu: CpuId, addr: u64, write: bool) -> Result<Mfn, GuestFault> {
         let page = addr >> 12;
         let cached = self.cpu(cpu).tlb.get(&page).copied();
-        if let Some(cached) = cached {
-            if !write || (cached.writable && cached.dirty) {
-                return Ok(cached.mfn);
-            }
+        if let Some(cached) = cached
+            && (!write || (cached.writable && cached.dirty))
+        {
+            return Ok(cached.mfn);
         }
         let fault = |present| GuestFault {
             addr,

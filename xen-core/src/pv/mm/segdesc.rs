@@ -122,7 +122,7 @@ pub fn update_descriptor<M: Machine>(
     value: u64,
 ) -> Result<(), Errno> {
     let checked = descriptor::check(value).ok_or(Errno::EINVAL)?;
-    if address % 8 != 0 {
+    if !address.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     let mfn = Mfn::from_addr(address);

@@ -123,7 +123,7 @@ pub fn write_l1<M: Machine>(
 ) -> Result<(), Errno> {
     let mfn = Mfn::from_addr(l1_entry_address);
     let index = (l1_entry_address & 0xfff) as usize / 8;
-    if l1_entry_address % 8 != 0 {
+    if !l1_entry_address.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     let _page = hv.mem.get_page(mfn, domain.id).ok_or(Errno::EINVAL)?;
@@ -242,10 +242,10 @@ fn write_upper_entry<M: Machine>(
         let same = |now: u64| {
             entry::is_present(now) && entry::differs_harmlessly(now, new, rw_is_harmless)
         };
-        if same(hv.machine.words(table)[index].load(Ordering::SeqCst)) {
-            if let Ok(old) = store.put(hv, entry::adjust(new, level), same)? {
-                return Ok(after(old));
-            }
+        if same(hv.machine.words(table)[index].load(Ordering::SeqCst))
+            && let Ok(old) = store.put(hv, entry::adjust(new, level), same)?
+        {
+            return Ok(after(old));
         }
         adjusted = target::get_upper(hv, domain, table, level, new, budget)?;
     }

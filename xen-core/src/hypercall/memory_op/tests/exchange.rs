@@ -52,7 +52,7 @@ fn exchange_gives_contiguous_low_memory_for_idle_pages() {
     assert_eq!(guest.memory(&hv, Op::EXCHANGE, &arg), 0);
     assert_eq!(guest.answer::<MemoryExchange>(&hv).nr_exchanged, 8);
     let first = guest.read_list(&hv, LIST2, 1)[0];
-    assert!(first % 8 == 0 && first + 8 <= 256);
+    assert!(first.is_multiple_of(8) && first + 8 <= 256);
     for i in 0..8 {
         assert_eq!(m2p(&hv, first + i), 10 + i);
         assert_eq!(hv.mem.owner(Mfn(first + i)), Some(guest.domain.id));

@@ -12,7 +12,7 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{MemoryOp as Op, MemoryReservation};
 use hypercall_abi::xen::{DomId, HypercallNr};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::hypervisor::Hypervisor;
 use crate::machine::{Frames, GuestMemory};

@@ -140,7 +140,7 @@ fn reservations_end_where_they_must() {
     };
     assert_eq!(guest.memory(&hv, Op::INCREASE_RESERVATION, &low), 1);
     let first = guest.read_list(&hv, LIST, 1)[0];
-    assert!(first % 4 == 0 && first + 4 <= 128, "{first}");
+    assert!(first.is_multiple_of(4) && first + 4 <= 128, "{first}");
     audit(&hv, &[&guest, &other]);
 }
 

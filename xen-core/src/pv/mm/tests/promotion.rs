@@ -9,7 +9,7 @@ use super::{FREE, err, leaf};
 use crate::mm::PageType;
 use crate::num::Pfn;
 use crate::outcome::{Budget, Stop};
-use crate::sim::{PvGuest, world};
+use crate::sim::{PvGuest, SimConfig, world, world_with};
 
 #[test]
 fn the_first_tables_are_accounted_for() {
@@ -155,7 +155,10 @@ fn hostile_entries_are_refused_at_every_level_and_leave_nothing_behind() {
 #[test]
 fn promotion_and_demotion_can_be_preempted_anywhere() {
     for stretch in [1, 2, 3, 7, 100, 511, 512, 513, 700] {
-        let hv = world();
+        let hv = world_with(SimConfig {
+            frames: 160,
+            ..SimConfig::default()
+        });
         let mut guest = PvGuest::unprivileged(&hv, 1, 64);
         let target = guest.mfn(Pfn(20));
         let [l4, l3, ..] = guest.write_tree(&hv, &[(0, leaf(target, RW)), (511, leaf(target, NX))]);
