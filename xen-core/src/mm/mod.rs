@@ -121,6 +121,18 @@ impl Memory {
         self.io.deny(start, count);
     }
 
+    /// Lets `count` device frames from `start` on be mapped, but not written (IO-APICs, which the hypervisor programs):
+    /// mappings that ask for more are made read-only.
+    pub fn protect_iomem(&self, start: Mfn, count: u64) {
+        self.io.protect(start, count);
+    }
+
+    /// Whether a device frame may only be read.
+    #[must_use]
+    pub fn iomem_is_read_only(&self, mfn: Mfn) -> bool {
+        self.io.is_read_only(mfn)
+    }
+
     /// Whether a domain with rights on devices may map this frame, which is not RAM.
     #[must_use]
     pub fn iomem_is_free(&self, mfn: Mfn) -> bool {

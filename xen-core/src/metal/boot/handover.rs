@@ -113,7 +113,7 @@ fn books(state: &BootState) -> Memory {
     let (first, count) = APIC_FRAMES;
     mem.deny_iomem(Mfn(first), count);
     for io_apic in state.acpi.madt.iter().flat_map(|madt| &madt.io_apics) {
-        mem.deny_iomem(Mfn::from_addr(u64::from(io_apic.address)), 1);
+        mem.protect_iomem(Mfn::from_addr(u64::from(io_apic.address)), 1);
     }
     mem
 }
