@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::machine::GuestMemory;
 use crate::num::is_canonical;

@@ -74,6 +74,7 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
     let e820: Vec<_> = state.boot.memory.entries().collect();
     let mem = books(state);
     mem.mark_device_memory(&e820);
+    mem.set_m2p(machine.ram.m2p_table());
     Hypervisor {
         policies: CpuPolicies::detect(&machine),
         mem,
