@@ -8,9 +8,9 @@
 // UNSAFETY: exports the symbol that head.S calls.
 
 mod bring_up;
-mod early_log;
 mod handover;
 mod head;
+pub mod logger;
 mod memory;
 
 use alloc::boxed::Box;
@@ -84,7 +84,7 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
     } = options::parse(boot.command_line);
     // Without a UART there is nobody to tell.
     let _ = serial::init(&options.com1);
-    early_log::init(options.loglvl);
+    logger::init(options.loglvl);
     print_banner(&boot);
     for complaint in &complaints {
         log::warn!("Command line: {complaint}");
@@ -133,11 +133,11 @@ fn stop_without_loader(error: BootInfoError) -> ! {
 /// What a user sees first, whatever the log level.
 fn print_banner(boot: &BootInfo<'_>) {
     let version = env!("CARGO_PKG_VERSION");
-    early_log::print(format_args!(
+    logger::print(format_args!(
         "Xenolith {version}: a Xen 4.17 compatible hypervisor"
     ));
-    early_log::print(format_args!("Bootloader: {}", boot.loader));
-    early_log::print(format_args!("Command line: {}", boot.command_line));
+    logger::print(format_args!("Bootloader: {}", boot.loader));
+    logger::print(format_args!("Command line: {}", boot.command_line));
     log::info!("Physical memory map:");
     for region in boot.memory.regions() {
         let (start, last) = (region.range.start, region.range.end - 1);
