@@ -4,6 +4,8 @@
 
 use core::arch::asm;
 
+use hypercall_abi::errno::Errno;
+use hypercall_abi::vcpu::VcpuOp;
 use hypercall_abi::xen::HypercallNr;
 
 /// Calls the hypervisor. The result is a value, or a negative errno (`hypercall_abi::errno`).
@@ -106,4 +108,31 @@ pub fn command<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
     let arg: *mut T = arg;
     // SAFETY: the structure is ours to read and write, and any bytes are valid for it.
     unsafe { raw(nr, [command, arg as u64, 0, 0, 0]) }
+}
+
+/// `vcpu_op` with a structure. The result, or a negative errno.
+pub fn vcpu_op<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
+    op: VcpuOp,
+    vcpu: u32,
+    arg: &mut T,
+) -> i64 {
+    let arg: *mut T = arg;
+    // SAFETY: the structure is ours to read and write, and any bytes are valid for it.
+    unsafe {
+        raw(
+            HypercallNr::VCPU_OP,
+            [op.0.into(), vcpu.into(), arg as u64, 0, 0],
+        )
+    }
+}
+
+/// A hypercall's result as a value or an error.
+pub fn checked(result: i64) -> Result<u64, Errno> {
+    match u64::try_from(result) {
+        Ok(value) => Ok(value),
+        Err(_) => {
+            let number = i32::try_from(result.wrapping_neg()).ok();
+            Err(number.and_then(Errno::from_raw).unwrap_or(Errno::EINVAL))
+        }
+    }
 }

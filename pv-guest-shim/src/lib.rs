@@ -18,6 +18,10 @@
 
 pub mod console;
 #[cfg(target_arch = "x86_64")]
+pub mod events;
+#[cfg(target_os = "none")]
+pub mod grant;
+#[cfg(target_arch = "x86_64")]
 pub mod hypercall;
 #[cfg(target_os = "none")]
 pub mod mmu;
@@ -26,6 +30,8 @@ pub mod sched;
 pub mod shared;
 #[cfg(target_os = "none")]
 pub mod start;
+#[cfg(target_os = "none")]
+pub mod time;
 #[cfg(target_os = "none")]
 pub mod traps;
 

@@ -7,9 +7,10 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use hypercall_abi::xen::{SharedInfo, StartInfo, UvmFlags, VcpuInfo};
+use hypercall_abi::vcpu::{VcpuOp, VcpuRegisterVcpuInfo};
+use hypercall_abi::xen::{SharedInfo, StartInfo, UvmFlags, VcpuInfo, VcpuTimeInfo};
 
-use crate::mmu;
+use crate::{hypercall, mmu};
 
 /// Room for the shared page, which is mapped over it.
 #[repr(C, align(4096))]
@@ -19,6 +20,8 @@ struct Window(UnsafeCell<[u8; 4096]>);
 unsafe impl Sync for Window {}
 
 static WINDOW: Window = Window(UnsafeCell::new([0; 4096]));
+/// Where vCPU 0's part is if it was moved.
+static VCPU_INFO: AtomicU64 = AtomicU64::new(0);
 static MAPPED: AtomicBool = AtomicBool::new(false);
 
 /// Maps the shared page. 0, or a negative errno.
@@ -65,22 +68,58 @@ pub fn word(offset: usize) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(WINDOW.0.get().cast::<u8>().add(offset).cast()) }
 }
 
+/// Moves vCPU 0's part of the shared page into a page of the kernel. 0, or a negative errno.
+///
+/// # Safety
+/// The page must be the kernel's to share, and stay mapped at `address`, which is that of the structure.
+pub unsafe fn move_vcpu_info(address: u64) -> i64 {
+    let mut arg = VcpuRegisterVcpuInfo {
+        mfn: mmu::virt_to_mfn(address),
+        offset: (address % mmu::PAGE_SIZE) as u32,
+        rsvd: 0,
+    };
+    let result = hypercall::vcpu_op(VcpuOp::REGISTER_VCPU_INFO, 0, &mut arg);
+    if result == 0 {
+        VCPU_INFO.store(address, Ordering::Release);
+    }
+    result
+}
+
+/// Where vCPU 0's part is.
+fn vcpu_info(offset: usize) -> *mut u8 {
+    let moved = VCPU_INFO.load(Ordering::Acquire);
+    let base = if moved == 0 { address() } else { moved };
+    (base + offset as u64) as *mut u8
+}
+
 /// vCPU 0: whether an event is pending.
 #[must_use]
 pub fn upcall_pending() -> &'static AtomicU8 {
-    byte(offset_of!(VcpuInfo, evtchn_upcall_pending))
+    // SAFETY: inside vCPU 0's structure, and every access is atomic.
+    unsafe { AtomicU8::from_ptr(vcpu_info(offset_of!(VcpuInfo, evtchn_upcall_pending))) }
 }
 
 /// vCPU 0: whether events are masked.
 #[must_use]
 pub fn upcall_mask() -> &'static AtomicU8 {
-    byte(offset_of!(VcpuInfo, evtchn_upcall_mask))
+    // SAFETY: inside vCPU 0's structure, and every access is atomic.
+    unsafe { AtomicU8::from_ptr(vcpu_info(offset_of!(VcpuInfo, evtchn_upcall_mask))) }
 }
 
 /// vCPU 0: the bits that say in which words of the pending ports to look.
 #[must_use]
 pub fn pending_selector() -> &'static AtomicU64 {
-    word(offset_of!(VcpuInfo, evtchn_pending_sel))
+    let at = vcpu_info(offset_of!(VcpuInfo, evtchn_pending_sel));
+    // SAFETY: inside vCPU 0's structure, aligned, and every access is atomic.
+    unsafe { AtomicU64::from_ptr(at.cast()) }
+}
+
+/// vCPU 0: the parameters of the clock, not consistent while the hypervisor writes.
+#[must_use]
+pub fn time_info() -> VcpuTimeInfo {
+    let at = vcpu_info(offset_of!(VcpuInfo, time));
+    // SAFETY: inside vCPU 0's structure, aligned, and any bytes are valid.
+    unsafe { ptr::read_volatile(at.cast()) }
 }
 
 /// The word of pending bits that holds a port, and the port's bit.
@@ -104,9 +143,10 @@ pub(crate) fn upcall_mask_and_cr2() -> (u8, u64) {
     if !MAPPED.load(Ordering::Acquire) {
         return (0, 0);
     }
-    let cr2 = offset_of!(VcpuInfo, arch);
+    let cr2 = vcpu_info(offset_of!(VcpuInfo, arch));
     (
         upcall_mask().load(Ordering::Relaxed),
-        word(cr2).load(Ordering::Relaxed),
+        // SAFETY: inside vCPU 0's structure, and aligned.
+        unsafe { ptr::read_volatile(cr2.cast()) },
     )
 }

@@ -24,13 +24,22 @@ struct Tables<'a> {
 impl<'a> Tables<'a> {
     fn lock(own: &'a Arc<Domain>, other: &'a Arc<Domain>) -> Self {
         if Arc::ptr_eq(own, other) {
-            Self { own: own.events.lock(), _other: None }
+            Self {
+                own: own.events.lock(),
+                _other: None,
+            }
         } else if own.id.0 < other.id.0 {
             let own = own.events.lock();
-            Self { own, _other: Some(other.events.lock_second()) }
+            Self {
+                own,
+                _other: Some(other.events.lock_second()),
+            }
         } else {
             let other = other.events.lock();
-            Self { own: own.events.lock_second(), _other: Some(other) }
+            Self {
+                own: own.events.lock_second(),
+                _other: Some(other),
+            }
         }
     }
 }
@@ -49,7 +58,11 @@ impl<M: Machine> Hypervisor<M> {
         let port = {
             let mut tables = Tables::lock(local, remote);
             let end = |domain: &Arc<Domain>, port| {
-                Binding::Interdomain(Peer { domain: Arc::downgrade(domain), id: domain.id, port })
+                Binding::Interdomain(Peer {
+                    domain: Arc::downgrade(domain),
+                    id: domain.id,
+                    port,
+                })
             };
             let port = local.events.allocate(
                 &mut tables.own,

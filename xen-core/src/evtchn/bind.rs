@@ -29,7 +29,12 @@ impl<M: Machine> Hypervisor<M> {
     /// `ENOSPC` if no port is free.
     pub fn alloc_unbound(&self, domain: &Domain, remote: DomId) -> Result<Port, Errno> {
         let mut table = domain.events.lock();
-        domain.events.allocate(&mut table, &self.machine, Binding::Unbound { remote }, VcpuId(0))
+        domain.events.allocate(
+            &mut table,
+            &self.machine,
+            Binding::Unbound { remote },
+            VcpuId(0),
+        )
     }
 
     /// Allocates a port for events to vCPU `vcpu` from others of the same domain.
@@ -39,7 +44,9 @@ impl<M: Machine> Hypervisor<M> {
     pub fn bind_ipi(&self, domain: &Domain, vcpu: VcpuId) -> Result<Port, Errno> {
         domain.vcpu(vcpu).ok_or(Errno::ENOENT)?;
         let mut table = domain.events.lock();
-        domain.events.allocate(&mut table, &self.machine, Binding::Ipi, vcpu)
+        domain
+            .events
+            .allocate(&mut table, &self.machine, Binding::Ipi, vcpu)
     }
 
     /// Binds a virtual interrupt of vCPU `vcpu`.
@@ -73,11 +80,18 @@ impl<M: Machine> Hypervisor<M> {
         let mut channel = domain.events.slot(port).ok_or(Errno::EINVAL)?.lock();
         match channel.binding {
             Binding::Virq(virq) if is_global(virq) != Some(true) => return Err(Errno::EINVAL),
-            Binding::Virq(_) | Binding::Unbound { .. } | Binding::Interdomain(_) | Binding::Pirq(_) => {}
+            Binding::Virq(_)
+            | Binding::Unbound { .. }
+            | Binding::Interdomain(_)
+            | Binding::Pirq(_) => {}
             Binding::Free | Binding::Reserved | Binding::Ipi => return Err(Errno::EINVAL),
         }
         channel.notify = vcpu;
-        let pirq = if let Binding::Pirq(pirq) = channel.binding { Some(pirq) } else { None };
+        let pirq = if let Binding::Pirq(pirq) = channel.binding {
+            Some(pirq)
+        } else {
+            None
+        };
         drop(channel);
         if let Some(pirq) = pirq {
             self.move_pirq_irq(domain, pirq, vcpu);
@@ -91,7 +105,10 @@ impl<M: Machine> Hypervisor<M> {
     /// `EINVAL` if the port does not exist.
     pub fn port_status(&self, domain: &Domain, port: Port) -> Result<PortStatus, Errno> {
         let channel = domain.events.slot(port).ok_or(Errno::EINVAL)?.lock();
-        Ok(PortStatus { binding: channel.binding.clone(), notify: channel.notify })
+        Ok(PortStatus {
+            binding: channel.binding.clone(),
+            notify: channel.notify,
+        })
     }
 
     /// Chooses the queue in which `port` is linked from now on.
@@ -99,7 +116,12 @@ impl<M: Machine> Hypervisor<M> {
     /// # Errors
     /// `EINVAL` for a port or priority that does not exist, `ENOSYS` in the 2-level format, `EACCES` for a port that is
     /// not bound.
-    pub fn set_port_priority(&self, domain: &Domain, port: Port, priority: u32) -> Result<(), Errno> {
+    pub fn set_port_priority(
+        &self,
+        domain: &Domain,
+        port: Port,
+        priority: u32,
+    ) -> Result<(), Errno> {
         let mut channel = domain.events.slot(port).ok_or(Errno::EINVAL)?.lock();
         if !domain.events.fifo.is_active() {
             return Err(Errno::ENOSYS);

@@ -20,7 +20,9 @@ const BATCH: u32 = 64;
 impl<M: Machine> Hypervisor<M> {
     /// Unbinds a port and makes it free for the next allocation. The table is locked.
     pub(crate) fn free_port(&self, domain: &Domain, table: &mut Table, port: Port) {
-        let Some(slot) = domain.events.slot(port) else { return };
+        let Some(slot) = domain.events.slot(port) else {
+            return;
+        };
         {
             let mut channel = slot.lock_second();
             // A new life of the port must not begin with an event of the old one.
@@ -35,7 +37,12 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// `EINVAL` if the port is not bound.
-    pub(crate) fn close_local(&self, domain: &Arc<Domain>, table: &mut Table, port: Port) -> Result<(), Errno> {
+    pub(crate) fn close_local(
+        &self,
+        domain: &Arc<Domain>,
+        table: &mut Table,
+        port: Port,
+    ) -> Result<(), Errno> {
         let slot = domain.events.slot(port).ok_or(Errno::EINVAL)?;
         let binding = slot.lock_second().binding.clone();
         match binding {
@@ -54,7 +61,13 @@ impl<M: Machine> Hypervisor<M> {
     /// `EINVAL` if the port is not bound.
     pub fn close_port(&self, domain: &Arc<Domain>, port: Port) -> Result<(), Errno> {
         loop {
-            let peer = match &domain.events.slot(port).ok_or(Errno::EINVAL)?.lock().binding {
+            let peer = match &domain
+                .events
+                .slot(port)
+                .ok_or(Errno::EINVAL)?
+                .lock()
+                .binding
+            {
                 Binding::Interdomain(peer) => peer.domain.upgrade(),
                 _ => None,
             };
@@ -84,7 +97,11 @@ impl<M: Machine> Hypervisor<M> {
     pub fn reset_events(&self, domain: &Arc<Domain>, resuming: bool) -> Result<(), Stop> {
         let first = {
             let mut table = domain.events.lock();
-            let first = if resuming { table.next_reset } else { u32::from(table.next_reset == 0) };
+            let first = if resuming {
+                table.next_reset
+            } else {
+                u32::from(table.next_reset == 0)
+            };
             table.next_reset = table.next_reset.max(first);
             first
         };
@@ -139,7 +156,11 @@ impl<M: Machine> Hypervisor<M> {
     /// Ends the use of the FIFO format. The table is locked and no port is bound.
     fn leave_fifo(&self, domain: &Domain) -> Vec<Mfn> {
         let fifo = &domain.events.fifo;
-        if fifo.is_active() { fifo.deactivate(domain.events.vcpus()) } else { Vec::new() }
+        if fifo.is_active() {
+            fifo.deactivate(domain.events.vcpus())
+        } else {
+            Vec::new()
+        }
     }
 
     /// Gives back the references on frames that the FIFO format used. No event-channel lock may be held: a frame that

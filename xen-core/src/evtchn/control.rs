@@ -1,8 +1,8 @@
 //! Switching to the FIFO format, and its pages.
 
 use hypercall_abi::errno::Errno;
-use hypercall_abi::event_channel::EvtchnFifoControlBlock;
 use hypercall_abi::event_channel::EVTCHN_2L_NR_CHANNELS;
+use hypercall_abi::event_channel::EvtchnFifoControlBlock;
 
 use super::fifo::{ControlBlock, WORDS_PER_ARRAY_PAGE};
 use super::two_level;
@@ -18,16 +18,31 @@ impl<M: Machine> Hypervisor<M> {
     /// # Errors
     /// `ENOENT` if there is no such vCPU; `EINVAL` for a block that does not fit in its page, is not aligned, is not in
     /// a page that the domain can write, or is not the vCPU's first.
-    pub fn init_control(&self, domain: &Domain, vcpu: VcpuId, frame: Mfn, offset: u32) -> Result<(), Errno> {
+    pub fn init_control(
+        &self,
+        domain: &Domain,
+        vcpu: VcpuId,
+        frame: Mfn,
+        offset: u32,
+    ) -> Result<(), Errno> {
         domain.vcpu(vcpu).ok_or(Errno::ENOENT)?;
         let room = PAGE_SIZE as u32 - size_of::<EvtchnFifoControlBlock>() as u32;
         if offset > room || offset % 8 != 0 {
             return Err(Errno::EINVAL);
         }
-        let page = self.mem.get_writable(frame, domain.id).map_err(|_| Errno::EINVAL)?;
-        let block = ControlBlock { mfn: page.mfn(), first_word: offset as usize / 8 };
+        let page = self
+            .mem
+            .get_writable(frame, domain.id)
+            .map_err(|_| Errno::EINVAL)?;
+        let block = ControlBlock {
+            mfn: page.mfn(),
+            first_word: offset as usize / 8,
+        };
         let events = &domain.events;
-        let place = events.prepare_vcpus(domain.max_vcpus()).get(vcpu.0 as usize).ok_or(Errno::ENOENT)?;
+        let place = events
+            .prepare_vcpus(domain.max_vcpus())
+            .get(vcpu.0 as usize)
+            .ok_or(Errno::ENOENT)?;
         let registered = {
             let table = events.lock();
             if table.dying {
@@ -53,7 +68,9 @@ impl<M: Machine> Hypervisor<M> {
         // Whoever raises an event holds its slot: what was raised in the old format is seen here, what comes after
         // the switch is noted by the new one. Nothing has an event word yet, so all of it is owed.
         for port in 0..events.valid_ports().min(EVTCHN_2L_NR_CHANNELS) {
-            let Some(slot) = events.slot(Port(port)) else { continue };
+            let Some(slot) = events.slot(Port(port)) else {
+                continue;
+            };
             let mut channel = slot.lock_second();
             let pending = two_level::clear_pending(&self.machine, domain.shared_info, Port(port));
             if channel.binding.is_usable() {
@@ -75,7 +92,10 @@ impl<M: Machine> Hypervisor<M> {
         if !events.fifo.has_room() {
             return Err(Errno::ENOSPC);
         }
-        let page = self.mem.get_writable(frame, domain.id).map_err(|_| Errno::EINVAL)?;
+        let page = self
+            .mem
+            .get_writable(frame, domain.id)
+            .map_err(|_| Errno::EINVAL)?;
         let added = {
             let table = events.lock();
             // A reset may have come between (XSA-505).
@@ -89,7 +109,9 @@ impl<M: Machine> Hypervisor<M> {
         let _ = page.into_raw();
         let last = events.valid_ports().min(first.0 + WORDS_PER_ARRAY_PAGE);
         for port in first.0..last {
-            let Some(slot) = events.slot(Port(port)) else { continue };
+            let Some(slot) = events.slot(Port(port)) else {
+                continue;
+            };
             let mut channel = slot.lock();
             if !channel.binding.is_usable() || !core::mem::take(&mut channel.fifo.owed) {
                 continue;

@@ -31,19 +31,35 @@ impl<M: Machine> Hypervisor<M> {
             }
             Binding::Interdomain(peer) => peer.clone(),
             Binding::Unbound { .. } => return Ok(()),
-            Binding::Free | Binding::Reserved | Binding::Pirq(_) | Binding::Virq(_) => return Err(Errno::EINVAL),
+            Binding::Free | Binding::Reserved | Binding::Pirq(_) | Binding::Virq(_) => {
+                return Err(Errno::EINVAL);
+            }
         };
         drop(channel);
-        let Peer { domain: remote, port: remote_port, .. } = peer;
+        let Peer {
+            domain: remote,
+            port: remote_port,
+            ..
+        } = peer;
         // A peer that goes away at this moment no longer hears us.
-        let Some(remote) = remote.upgrade() else { return Ok(()) };
+        let Some(remote) = remote.upgrade() else {
+            return Ok(());
+        };
         self.raise_connected(&remote, remote_port, domain, port);
         Ok(())
     }
 
     /// Raises an event on `port` of `domain` if it is connected to `remote_port` of `remote`.
-    pub(crate) fn raise_connected(&self, domain: &Domain, port: Port, remote: &Domain, remote_port: Port) {
-        self.raise_if(domain, port, |binding| binding.is_connected_to(remote.id, remote_port));
+    pub(crate) fn raise_connected(
+        &self,
+        domain: &Domain,
+        port: Port,
+        remote: &Domain,
+        remote_port: Port,
+    ) {
+        self.raise_if(domain, port, |binding| {
+            binding.is_connected_to(remote.id, remote_port)
+        });
     }
 
     /// Raises an event on `port` of `domain` if it is bound as expected.
@@ -68,7 +84,13 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn raise(&self, domain: &Domain, port: Port, channel: &mut Channel) -> Raised {
         let fifo = &domain.events.fifo;
         if fifo.is_active() {
-            return fifo.raise(&self.machine, domain.events.vcpus(), port, &mut channel.fifo, channel.notify);
+            return fifo.raise(
+                &self.machine,
+                domain.events.vcpus(),
+                port,
+                &mut channel.fifo,
+                channel.notify,
+            );
         }
         let info = domain.vcpu(channel.notify).and_then(|vcpu| vcpu.info());
         two_level::raise(&self.machine, domain.shared_info, port, info)
@@ -86,7 +108,10 @@ impl<M: Machine> Hypervisor<M> {
 
     fn mark_upcall(&self, domain: &Domain, id: VcpuId) {
         let Some(vcpu) = domain.vcpu(id) else { return };
-        if vcpu.info().is_some_and(|info| info.set_upcall_pending(&self.machine)) {
+        if vcpu
+            .info()
+            .is_some_and(|info| info.set_upcall_pending(&self.machine))
+        {
             self.wake(vcpu);
         }
     }
@@ -115,13 +140,27 @@ impl<M: Machine> Hypervisor<M> {
         let notify = channel.notify;
         let fifo = &domain.events.fifo;
         let upcall = if fifo.is_active() {
-            fifo.unmask(&self.machine, domain.events.vcpus(), port, &mut channel.fifo, notify)
+            fifo.unmask(
+                &self.machine,
+                domain.events.vcpus(),
+                port,
+                &mut channel.fifo,
+                notify,
+            )
         } else {
             let info = domain.vcpu(notify).and_then(|vcpu| vcpu.info());
             two_level::unmask(&self.machine, domain.shared_info, port, info)
         };
         drop(channel);
-        self.tell(domain, port, notify, Raised { newly_pending: false, upcall });
+        self.tell(
+            domain,
+            port,
+            notify,
+            Raised {
+                newly_pending: false,
+                upcall,
+            },
+        );
         Ok(())
     }
 
@@ -159,7 +198,11 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Asks about a bound port: only while one is bound is the FIFO array sure to stay.
     fn look(&self, domain: &Domain, port: Port, ask: impl FnOnce(&Channel) -> bool) -> bool {
-        domain.events.slot(port).map(Slot::lock).is_some_and(|channel| channel.binding.is_usable() && ask(&channel))
+        domain
+            .events
+            .slot(port)
+            .map(Slot::lock)
+            .is_some_and(|channel| channel.binding.is_usable() && ask(&channel))
     }
 
     /// Forgets that `port` is pending. Its slot is locked.

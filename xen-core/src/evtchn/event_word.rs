@@ -5,7 +5,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use hypercall_abi::event_channel::{FIFO_BUSY, FIFO_LINKED, FIFO_LINK_MASK, FIFO_MASKED, FIFO_PENDING};
+use hypercall_abi::event_channel::{
+    FIFO_BUSY, FIFO_LINK_MASK, FIFO_LINKED, FIFO_MASKED, FIFO_PENDING,
+};
 
 use crate::num::Port;
 
@@ -44,7 +46,10 @@ impl<'a> HalfWord<'a> {
     /// Half `index` (0 or 1; only the lowest bit counts) of `word`.
     #[must_use]
     pub const fn new(word: &'a AtomicU64, index: usize) -> Self {
-        Self { word, shift: (index as u32 & 1) * 32 }
+        Self {
+            word,
+            shift: (index as u32 & 1) * 32,
+        }
     }
 
     const fn half(self, word: u64) -> u32 {
@@ -59,12 +64,18 @@ impl<'a> HalfWord<'a> {
 
     /// Sets bits; returns the old value.
     pub fn set(self, bits: u32) -> u32 {
-        self.half(self.word.fetch_or(u64::from(bits) << self.shift, Ordering::SeqCst))
+        self.half(
+            self.word
+                .fetch_or(u64::from(bits) << self.shift, Ordering::SeqCst),
+        )
     }
 
     /// Clears bits; returns the old value.
     pub fn clear(self, bits: u32) -> u32 {
-        self.half(self.word.fetch_and(!(u64::from(bits) << self.shift), Ordering::SeqCst))
+        self.half(
+            self.word
+                .fetch_and(!(u64::from(bits) << self.shift), Ordering::SeqCst),
+        )
     }
 
     fn compare_exchange(self, old: u32, new: u32) -> Result<(), Lost> {
@@ -74,8 +85,12 @@ impl<'a> HalfWord<'a> {
             if seen != old {
                 return Err(Lost::Changed(seen));
             }
-            let next = (whole & !(u64::from(u32::MAX) << self.shift)) | (u64::from(new) << self.shift);
-            match self.word.compare_exchange(whole, next, Ordering::SeqCst, Ordering::SeqCst) {
+            let next =
+                (whole & !(u64::from(u32::MAX) << self.shift)) | (u64::from(new) << self.shift);
+            match self
+                .word
+                .compare_exchange(whole, next, Ordering::SeqCst, Ordering::SeqCst)
+            {
                 Ok(_) => return Ok(()),
                 Err(now) => whole = now,
             }

@@ -63,7 +63,10 @@ impl ControlBlock {
         if packed == NOWHERE {
             return None;
         }
-        Some(Self { mfn: Mfn(packed >> 9), first_word: (packed & 511) as usize })
+        Some(Self {
+            mfn: Mfn(packed >> 9),
+            first_word: (packed & 511) as usize,
+        })
     }
 
     /// The 32-bit word at `index`: 0 is `ready`, 2 and up are the heads.
@@ -126,7 +129,10 @@ impl Default for VcpuQueues {
 /// One or two locked queues.
 enum Tails<'a> {
     Same(RankedGuard<'a, u32>),
-    Moved { new: RankedGuard<'a, u32>, old: RankedGuard<'a, u32> },
+    Moved {
+        new: RankedGuard<'a, u32>,
+        old: RankedGuard<'a, u32>,
+    },
 }
 
 impl Tails<'_> {
@@ -172,7 +178,10 @@ impl Fifo {
     #[must_use]
     pub fn deactivate(&self, vcpus: &[VcpuEvents]) -> Vec<Mfn> {
         self.active.store(false, Ordering::SeqCst);
-        let mut frames: Vec<Mfn> = vcpus.iter().filter_map(|vcpu| vcpu.queues.reset()).collect();
+        let mut frames: Vec<Mfn> = vcpus
+            .iter()
+            .filter_map(|vcpu| vcpu.queues.reset())
+            .collect();
         for page in &self.array {
             let mfn = page.swap(NOWHERE, Ordering::AcqRel);
             if mfn != NOWHERE {
@@ -203,7 +212,10 @@ impl Fifo {
     }
 
     fn word<'f>(&self, frames: &'f impl Frames, port: Port) -> Option<HalfWord<'f>> {
-        let page = self.array.get((port.0 / WORDS_PER_ARRAY_PAGE) as usize)?.load(Ordering::Acquire);
+        let page = self
+            .array
+            .get((port.0 / WORDS_PER_ARRAY_PAGE) as usize)?
+            .load(Ordering::Acquire);
         if page == NOWHERE {
             return None;
         }
@@ -214,19 +226,24 @@ impl Fifo {
     /// Whether the format is in use and the guest says that `port` is in a queue. The table is locked.
     #[must_use]
     pub fn is_linked(&self, frames: &impl Frames, port: Port) -> bool {
-        self.is_active() && self.word(frames, port).is_some_and(|word| word.load() & LINKED != 0)
+        self.is_active()
+            && self
+                .word(frames, port)
+                .is_some_and(|word| word.load() & LINKED != 0)
     }
 
     /// Whether `port` is pending. Its slot is locked and the port is bound, as for everything below.
     #[must_use]
     pub fn is_pending(&self, frames: &impl Frames, port: Port, state: &FifoPort) -> bool {
-        self.word(frames, port).map_or(state.owed, |word| word.load() & PENDING != 0)
+        self.word(frames, port)
+            .map_or(state.owed, |word| word.load() & PENDING != 0)
     }
 
     /// Whether `port` is masked.
     #[must_use]
     pub fn is_masked(&self, frames: &impl Frames, port: Port) -> bool {
-        self.word(frames, port).is_none_or(|word| word.load() & MASKED != 0)
+        self.word(frames, port)
+            .is_none_or(|word| word.load() & MASKED != 0)
     }
 
     /// Makes `port` not pending. It stays linked: the guest unlinks it and ignores what is not pending.
@@ -249,11 +266,17 @@ impl Fifo {
         let Some(word) = self.word(frames, port) else {
             let newly_pending = !state.owed;
             state.owed = true;
-            return Raised { newly_pending, upcall: false };
+            return Raised {
+                newly_pending,
+                upcall: false,
+            };
         };
         let newly_pending = word.set(PENDING) & PENDING == 0;
         let upcall = self.enqueue(frames, vcpus, port, word, state, notify);
-        Raised { newly_pending, upcall }
+        Raised {
+            newly_pending,
+            upcall,
+        }
     }
 
     /// Clears the mask of `port`; true if the vCPU must be told of what was pending behind it.
@@ -265,7 +288,9 @@ impl Fifo {
         state: &mut FifoPort,
         notify: VcpuId,
     ) -> bool {
-        let Some(word) = self.word(frames, port) else { return false };
+        let Some(word) = self.word(frames, port) else {
+            return false;
+        };
         word.clear(MASKED) & PENDING != 0 && self.enqueue(frames, vcpus, port, word, state, notify)
     }
 
@@ -279,15 +304,29 @@ impl Fifo {
         state: &mut FifoPort,
         notify: VcpuId,
     ) -> bool {
-        let Some(target) = vcpus.get(notify.0 as usize).map(|vcpu| &vcpu.queues) else { return false };
+        let Some(target) = vcpus.get(notify.0 as usize).map(|vcpu| &vcpu.queues) else {
+            return false;
+        };
         // Without a control block (XSA-107) the event stays pending; the guest may unmask only once there is one.
-        let Some(control) = target.control() else { return false };
+        let Some(control) = target.control() else {
+            return false;
+        };
         if word.load() & (MASKED | LINKED) != 0 {
             return false;
         }
-        let queue = LastQueue { era: self.era.load(Ordering::Relaxed), vcpu: notify, priority: state.priority };
-        let last = if state.last.era == queue.era { state.last } else { queue };
-        let Some(mut tails) = lock_tails(vcpus, queue, last) else { return false };
+        let queue = LastQueue {
+            era: self.era.load(Ordering::Relaxed),
+            vcpu: notify,
+            priority: state.priority,
+        };
+        let last = if state.last.era == queue.era {
+            state.last
+        } else {
+            queue
+        };
+        let Some(mut tails) = lock_tails(vcpus, queue, last) else {
+            return false;
+        };
         if word.set(LINKED) & LINKED != 0 {
             return false;
         }
@@ -298,8 +337,10 @@ impl Fifo {
         }
         state.last = queue;
         let tail = tails.new_mut();
-        let behind_tail =
-            *tail != 0 && self.word(frames, Port(*tail)).is_some_and(|tail_word| tail_word.link_to(port));
+        let behind_tail = *tail != 0
+            && self
+                .word(frames, Port(*tail))
+                .is_some_and(|tail_word| tail_word.link_to(port));
         if !behind_tail {
             control.head(frames, state.priority).store(port.0);
         }
@@ -318,7 +359,13 @@ impl Default for Fifo {
 
 /// Locks the queue that a port goes to and the one that it was in, the lower (vCPU, priority) first.
 fn lock_tails(vcpus: &[VcpuEvents], new: LastQueue, old: LastQueue) -> Option<Tails<'_>> {
-    let find = |queue: LastQueue| vcpus.get(queue.vcpu.0 as usize)?.queues.tails.get(queue.priority as usize);
+    let find = |queue: LastQueue| {
+        vcpus
+            .get(queue.vcpu.0 as usize)?
+            .queues
+            .tails
+            .get(queue.priority as usize)
+    };
     let (new_tail, old_tail) = (find(new)?, find(old)?);
     let place = |queue: LastQueue| (queue.vcpu, queue.priority);
     if place(new) == place(old) {
@@ -326,9 +373,15 @@ fn lock_tails(vcpus: &[VcpuEvents], new: LastQueue, old: LastQueue) -> Option<Ta
     }
     if place(new) < place(old) {
         let new = new_tail.lock();
-        Some(Tails::Moved { new, old: old_tail.lock_second() })
+        Some(Tails::Moved {
+            new,
+            old: old_tail.lock_second(),
+        })
     } else {
         let old = old_tail.lock();
-        Some(Tails::Moved { old, new: new_tail.lock_second() })
+        Some(Tails::Moved {
+            old,
+            new: new_tail.lock_second(),
+        })
     }
 }

@@ -41,9 +41,14 @@ impl<M: Machine> Hypervisor<M> {
 
     /// A physical interrupt arrived for `domain`; true if the guest has not even looked at the one before.
     pub fn pirq_event(&self, domain: &Arc<Domain>, pirq: Pirq) -> bool {
-        let Some(port) = domain.events.pirq_port(pirq) else { return false };
-        let raised =
-            self.raise_if(domain, port, |binding| matches!(binding, Binding::Pirq(bound) if *bound == pirq));
+        let Some(port) = domain.events.pirq_port(pirq) else {
+            return false;
+        };
+        let raised = self.raise_if(
+            domain,
+            port,
+            |binding| matches!(binding, Binding::Pirq(bound) if *bound == pirq),
+        );
         raised.is_some_and(|raised| !raised.newly_pending)
     }
 

@@ -98,7 +98,11 @@ impl Channel {
             notify: VcpuId(0),
             fifo: FifoPort {
                 priority: FIFO_PRIORITY_DEFAULT,
-                last: LastQueue { era: 0, vcpu: VcpuId(0), priority: 0 },
+                last: LastQueue {
+                    era: 0,
+                    vcpu: VcpuId(0),
+                    priority: 0,
+                },
                 owed: false,
             },
         }

@@ -70,7 +70,10 @@ pub struct VcpuEvents {
 
 impl VcpuEvents {
     fn new() -> Self {
-        Self { virqs: [const { AtomicU32::new(0) }; NR_VIRQS as usize], queues: VcpuQueues::new() }
+        Self {
+            virqs: [const { AtomicU32::new(0) }; NR_VIRQS as usize],
+            queues: VcpuQueues::new(),
+        }
     }
 }
 
@@ -87,7 +90,12 @@ impl EventChannels {
             valid: AtomicU32::new(0),
             table: RankedMutex::new(
                 Rank::EventChannel,
-                Table { used: Vec::from([1]), active: 0, next_reset: 0, dying: false },
+                Table {
+                    used: Vec::from([1]),
+                    active: 0,
+                    next_reset: 0,
+                    dying: false,
+                },
             ),
             pirqs: RankedMutex::new(Rank::EventQueue, HashMap::new()),
             vcpus: Once::new(),
@@ -103,7 +111,8 @@ impl EventChannels {
     fn publish_bucket(&self, bucket: u32) {
         if let Some(place) = self.buckets.get(bucket as usize) {
             place.call_once(|| (0..BUCKET).map(|_| new_slot()).collect());
-            self.valid.fetch_max((bucket + 1) * BUCKET, Ordering::Release);
+            self.valid
+                .fetch_max((bucket + 1) * BUCKET, Ordering::Release);
         }
     }
 
@@ -116,7 +125,10 @@ impl EventChannels {
     /// The port's slot, if the port exists.
     #[must_use]
     pub fn slot(&self, port: Port) -> Option<&Slot> {
-        self.buckets.get((port.0 / BUCKET) as usize)?.get()?.get((port.0 % BUCKET) as usize)
+        self.buckets
+            .get((port.0 / BUCKET) as usize)?
+            .get()?
+            .get((port.0 % BUCKET) as usize)
     }
 
     /// Locks the table.
@@ -131,7 +143,11 @@ impl EventChannels {
 
     /// One past the highest port of the format in use, within the domain's limit.
     fn port_limit(&self) -> u32 {
-        let format = if self.fifo.is_active() { FIFO_NR_CHANNELS } else { EVTCHN_2L_NR_CHANNELS };
+        let format = if self.fifo.is_active() {
+            FIFO_NR_CHANNELS
+        } else {
+            EVTCHN_2L_NR_CHANNELS
+        };
         self.limit.min(format)
     }
 
@@ -151,7 +167,10 @@ impl EventChannels {
         }
         let port = self.find_free(table, frames)?;
         self.publish_bucket(port.0 / BUCKET);
-        self.slot(port).ok_or(Errno::ENOSPC)?.lock_second().bind(binding, notify);
+        self.slot(port)
+            .ok_or(Errno::ENOSPC)?
+            .lock_second()
+            .bind(binding, notify);
         table.mark(port, true);
         table.active += 1;
         Ok(port)
@@ -194,7 +213,8 @@ impl EventChannels {
 
     /// Makes room for what belongs to each of `max_vcpus` vCPUs.
     pub fn prepare_vcpus(&self, max_vcpus: u32) -> &[VcpuEvents] {
-        self.vcpus.call_once(|| (0..max_vcpus).map(|_| VcpuEvents::new()).collect())
+        self.vcpus
+            .call_once(|| (0..max_vcpus).map(|_| VcpuEvents::new()).collect())
     }
 
     /// What belongs to each vCPU; empty before anything did.
@@ -204,7 +224,10 @@ impl EventChannels {
     }
 
     fn virq_place(&self, vcpu: VcpuId, virq: Virq) -> Option<&AtomicU32> {
-        self.vcpus().get(vcpu.0 as usize)?.virqs.get(virq.0 as usize)
+        self.vcpus()
+            .get(vcpu.0 as usize)?
+            .virqs
+            .get(virq.0 as usize)
     }
 
     /// Port to which `virq` of `vcpu` is bound.
@@ -266,12 +289,22 @@ impl Table {
 impl fmt::Debug for EventChannels {
     /// The bound ports, one a line, for the debug key; ports that are busy just now are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let format = if self.fifo.is_active() { "FIFO" } else { "2-level" };
+        let format = if self.fifo.is_active() {
+            "FIFO"
+        } else {
+            "2-level"
+        };
         writeln!(f, "{format}, ports below {:#x}", self.valid_ports())?;
         for port in 1..self.valid_ports() {
-            let Some(channel) = self.slot(Port(port)).and_then(Slot::try_lock) else { continue };
+            let Some(channel) = self.slot(Port(port)).and_then(Slot::try_lock) else {
+                continue;
+            };
             if channel.binding.is_usable() {
-                writeln!(f, "  {port:4} -> vCPU{} {:?}", channel.notify.0, channel.binding)?;
+                writeln!(
+                    f,
+                    "  {port:4} -> vCPU{} {:?}",
+                    channel.notify.0, channel.binding
+                )?;
             }
         }
         Ok(())

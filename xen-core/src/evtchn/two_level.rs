@@ -43,24 +43,46 @@ fn bits(frames: &impl Frames, shared_info: Mfn, port: Port) -> Option<Bits<'_>> 
 
 /// Sets the selector bit of a vCPU; true if it was clear, and the vCPU must be told.
 fn select(frames: &impl Frames, info: Option<VcpuInfo>, selector: u64) -> bool {
-    info.is_some_and(|info| info.pending_sel(frames).fetch_or(selector, Ordering::SeqCst) & selector == 0)
+    info.is_some_and(|info| {
+        info.pending_sel(frames)
+            .fetch_or(selector, Ordering::SeqCst)
+            & selector
+            == 0
+    })
 }
 
 /// Makes `port` pending; `info` is that of the vCPU to tell.
 pub fn raise(frames: &impl Frames, shared_info: Mfn, port: Port, info: Option<VcpuInfo>) -> Raised {
-    let Some(Bits { pending, mask, bit, selector }) = bits(frames, shared_info, port) else {
+    let Some(Bits {
+        pending,
+        mask,
+        bit,
+        selector,
+    }) = bits(frames, shared_info, port)
+    else {
         return Raised::default();
     };
     if pending.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
         return Raised::default();
     }
     let masked = mask.load(Ordering::SeqCst) & bit != 0;
-    Raised { newly_pending: true, upcall: !masked && select(frames, info, selector) }
+    Raised {
+        newly_pending: true,
+        upcall: !masked && select(frames, info, selector),
+    }
 }
 
 /// Clears the mask of `port`; true if the vCPU of `info` must be told of what was pending behind it.
 pub fn unmask(frames: &impl Frames, shared_info: Mfn, port: Port, info: Option<VcpuInfo>) -> bool {
-    let Some(Bits { pending, mask, bit, selector }) = bits(frames, shared_info, port) else { return false };
+    let Some(Bits {
+        pending,
+        mask,
+        bit,
+        selector,
+    }) = bits(frames, shared_info, port)
+    else {
+        return false;
+    };
     mask.fetch_and(!bit, Ordering::SeqCst) & bit != 0
         && pending.load(Ordering::SeqCst) & bit != 0
         && select(frames, info, selector)
@@ -80,5 +102,6 @@ pub fn is_masked(frames: &impl Frames, shared_info: Mfn, port: Port) -> bool {
 
 /// Makes `port` not pending; true if it was.
 pub fn clear_pending(frames: &impl Frames, shared_info: Mfn, port: Port) -> bool {
-    bits(frames, shared_info, port).is_some_and(|b| b.pending.fetch_and(!b.bit, Ordering::SeqCst) & b.bit != 0)
+    bits(frames, shared_info, port)
+        .is_some_and(|b| b.pending.fetch_and(!b.bit, Ordering::SeqCst) & b.bit != 0)
 }

@@ -16,7 +16,10 @@ pub fn is_global(virq: Virq) -> Option<bool> {
     if virq.0 >= NR_VIRQS {
         return None;
     }
-    Some(!matches!(virq, Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU))
+    Some(!matches!(
+        virq,
+        Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU
+    ))
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -40,7 +43,13 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn raise_virq(&self, domain: &Domain, vcpu: VcpuId, virq: Virq) {
-        let Some(port) = domain.events.virq_port(vcpu, virq) else { return };
-        self.raise_if(domain, port, |binding| matches!(binding, Binding::Virq(bound) if *bound == virq));
+        let Some(port) = domain.events.virq_port(vcpu, virq) else {
+            return;
+        };
+        self.raise_if(
+            domain,
+            port,
+            |binding| matches!(binding, Binding::Virq(bound) if *bound == virq),
+        );
     }
 }

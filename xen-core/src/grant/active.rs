@@ -81,7 +81,12 @@ impl Active {
     #[must_use]
     pub const fn idle() -> Self {
         Self {
-            pins: Pins { host_read: 0, host_write: 0, device_read: 0, device_write: 0 },
+            pins: Pins {
+                host_read: 0,
+                host_write: 0,
+                device_read: 0,
+                device_write: 0,
+            },
             grantee: DomId::INVALID,
             frame: Mfn::INVALID,
         }

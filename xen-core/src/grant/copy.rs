@@ -34,7 +34,11 @@ impl End {
         } else {
             What::Frame(Mfn(pointer.u.as_gmfn()))
         };
-        Self { domid: pointer.domid, what, write }
+        Self {
+            domid: pointer.domid,
+            what,
+            write,
+        }
     }
 }
 
@@ -58,7 +62,10 @@ pub struct CopyBatch<'a> {
 impl<'a> CopyBatch<'a> {
     /// Nothing is held.
     pub const fn new() -> Self {
-        Self { source: None, dest: None }
+        Self {
+            source: None,
+            dest: None,
+        }
     }
 
     /// Makes one copy for `domain`.
@@ -68,7 +75,9 @@ impl<'a> CopyBatch<'a> {
         domain: &Arc<Domain>,
         op: &GnttabCopy,
     ) -> GntStatus {
-        self.try_copy(hv, domain, op).err().unwrap_or(GntStatus::OKAY)
+        self.try_copy(hv, domain, op)
+            .err()
+            .unwrap_or(GntStatus::OKAY)
     }
 
     fn try_copy<M: Machine>(
@@ -89,7 +98,12 @@ impl<'a> CopyBatch<'a> {
         if !fits(op.source.offset) || !fits(op.dest.offset) {
             return Err(GntStatus::BAD_COPY_ARG);
         }
-        copy_bytes(&hv.machine, (from, op.source.offset), (to, op.dest.offset), op.len);
+        copy_bytes(
+            &hv.machine,
+            (from, op.source.offset),
+            (to, op.dest.offset),
+            op.len,
+        );
         Ok(())
     }
 
@@ -107,7 +121,11 @@ impl Default for CopyBatch<'_> {
 }
 
 /// The domain of an end. A frame can only be the caller's own, and he must say so by DOMID_SELF.
-fn copy_domain<M: Machine>(hv: &Hypervisor<M>, caller: &Arc<Domain>, end: End) -> Result<Arc<Domain>, GntStatus> {
+fn copy_domain<M: Machine>(
+    hv: &Hypervisor<M>,
+    caller: &Arc<Domain>,
+    end: End,
+) -> Result<Arc<Domain>, GntStatus> {
     if end.domid == DomId::SELF {
         return Ok(caller.clone());
     }
@@ -130,29 +148,45 @@ fn claim<'a, M: Machine>(
     }
     release(hv, held);
     let claimed = match end.what {
-        What::Frame(frame) => {
-            Claimed { end, page: Held::get(&hv.mem, frame, domain.id, end.write)?, grant: None }
-        }
+        What::Frame(frame) => Claimed {
+            end,
+            page: Held::get(&hv.mem, frame, domain.id, end.write)?,
+            grant: None,
+        },
         What::Grant(reference) => {
             let used = copy_use(end);
             let mut given = domain.grants.given.lock();
             let page = given.begin(&hv.machine, &hv.mem, domain.id, reference, caller.id, used)?;
-            Claimed { end, page, grant: Some((domain.clone(), reference)) }
+            Claimed {
+                end,
+                page,
+                grant: Some((domain.clone(), reference)),
+            }
         }
     };
     Ok(held.insert(claimed).page.mfn())
 }
 
 fn release<M: Machine>(hv: &Hypervisor<M>, held: &mut Option<Claimed<'_>>) {
-    let Some(Claimed { end, page, grant }) = held.take() else { return };
+    let Some(Claimed { end, page, grant }) = held.take() else {
+        return;
+    };
     drop(page);
     if let Some((domain, reference)) = grant {
-        domain.grants.given.lock().end(&hv.machine, reference, copy_use(end));
+        domain
+            .grants
+            .given
+            .lock()
+            .end(&hv.machine, reference, copy_use(end));
     }
 }
 
 const fn copy_use(end: End) -> Use {
-    Use { host: true, device: false, write: end.write }
+    Use {
+        host: true,
+        device: false,
+        write: end.write,
+    }
 }
 
 /// Copies within bounds that were checked. Both pages may be one and the same.

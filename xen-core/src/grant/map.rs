@@ -63,7 +63,11 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The domain with this number.
     pub(super) fn granter(&self, caller: &Arc<Domain>, id: DomId) -> Option<Arc<Domain>> {
-        if id == caller.id { Some(caller.clone()) } else { self.domains.get(id) }
+        if id == caller.id {
+            Some(caller.clone())
+        } else {
+            self.domains.get(id)
+        }
     }
 
     /// Pins the grant, makes the page-table entry, keeps the device's references.
@@ -75,8 +79,19 @@ impl<M: Machine> Hypervisor<M> {
         host_addr: u64,
         flags: GntmapFlags,
     ) -> Result<Mfn, GntStatus> {
-        let Mapping { granter, reference, host, device, readonly, contains_pte } = mapping;
-        let used = Use { host: *host, device: *device, write: !*readonly };
+        let Mapping {
+            granter,
+            reference,
+            host,
+            device,
+            readonly,
+            contains_pte,
+        } = mapping;
+        let used = Use {
+            host: *host,
+            device: *device,
+            write: !*readonly,
+        };
         let held = granter.grants.given.lock().begin(
             &self.machine,
             &self.mem,
@@ -87,9 +102,17 @@ impl<M: Machine> Hypervisor<M> {
         )?;
         let frame = held.mfn();
         if *host {
-            let place = Place { root, host_addr, contains_pte: *contains_pte };
+            let place = Place {
+                root,
+                host_addr,
+                contains_pte: *contains_pte,
+            };
             if let Err(status) = grant_map::create(self, domain, place, frame, granter.id, flags) {
-                granter.grants.given.lock().end(&self.machine, *reference, used);
+                granter
+                    .grants
+                    .given
+                    .lock()
+                    .end(&self.machine, *reference, used);
                 return Err(status);
             }
         }

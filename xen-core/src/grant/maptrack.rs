@@ -78,11 +78,15 @@ impl MapTrack {
     /// Handles that exist.
     #[must_use]
     pub fn len(&self) -> u32 {
-        u32::try_from(self.frames.len()).unwrap_or(u32::MAX).saturating_mul(PER_FRAME)
+        u32::try_from(self.frames.len())
+            .unwrap_or(u32::MAX)
+            .saturating_mul(PER_FRAME)
     }
 
     fn slot(&mut self, handle: GrantHandle) -> Option<&mut Slot> {
-        self.frames.get_mut((handle.0 / PER_FRAME) as usize)?.get_mut((handle.0 % PER_FRAME) as usize)
+        self.frames
+            .get_mut((handle.0 / PER_FRAME) as usize)?
+            .get_mut((handle.0 % PER_FRAME) as usize)
     }
 
     fn grow(&mut self) -> Option<u32> {
@@ -92,7 +96,9 @@ impl MapTrack {
         }
         let last = first + PER_FRAME - 1;
         self.frames.push(
-            (first..=last).map(|index| Slot::Free((index < last).then_some(index + 1))).collect(),
+            (first..=last)
+                .map(|index| Slot::Free((index < last).then_some(index + 1)))
+                .collect(),
         );
         Some(first)
     }
@@ -111,7 +117,9 @@ impl MapTrack {
         };
         let handle = GrantHandle(index);
         let slot = self.slot(handle).ok_or(GntStatus::NO_SPACE)?;
-        let Slot::Free(next) = *slot else { return Err(GntStatus::NO_SPACE) };
+        let Slot::Free(next) = *slot else {
+            return Err(GntStatus::NO_SPACE);
+        };
         *slot = Slot::Reserved;
         self.free = next;
         self.in_use += 1;
@@ -159,7 +167,9 @@ impl MapTrack {
 
     /// Gives a changed mapping back; one that maps nothing any more frees its handle.
     pub fn give_back(&mut self, handle: GrantHandle, mapping: Mapping) {
-        let Some(slot @ Slot::Busy) = self.slot(handle) else { return };
+        let Some(slot @ Slot::Busy) = self.slot(handle) else {
+            return;
+        };
         if mapping.host || mapping.device {
             *slot = Slot::Mapped(mapping);
         } else {

@@ -13,6 +13,8 @@ mod release;
 mod setup;
 mod swap;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unmap;
 
 pub use copy::CopyBatch;

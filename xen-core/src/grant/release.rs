@@ -53,7 +53,11 @@ impl<M: Machine> Hypervisor<M> {
         given.end(
             &self.machine,
             mapping.reference,
-            Use { host: mapping.host, device: mapping.device, write },
+            Use {
+                host: mapping.host,
+                device: mapping.device,
+                write,
+            },
         );
     }
 }

@@ -18,7 +18,10 @@ impl<M: Machine> Hypervisor<M> {
         }
         // The limit bounds the loop; another vCPU that grows the table at the same time only helps.
         while domain.grants.frame_count() < frames {
-            let mfn = self.mem.allocate_shared(&self.machine, &domain.pages).ok_or(Errno::ENOMEM)?;
+            let mfn = self
+                .mem
+                .allocate_shared(&self.machine, &domain.pages)
+                .ok_or(Errno::ENOMEM)?;
             let mut given = domain.grants.given.lock();
             let wanted = given.len() < frames;
             let added = wanted && given.push(mfn);

@@ -13,10 +13,16 @@ impl<M: Machine> Hypervisor<M> {
     /// Exchanges two of the domain's entries, neither of which is in use.
     pub fn swap_grants(&self, domain: &Domain, a: GrantRef, b: GrantRef) -> GntStatus {
         let given = domain.grants.given.lock();
-        let (Some(first), Some(second)) = (given.word(&self.machine, a), given.word(&self.machine, b)) else {
+        let (Some(first), Some(second)) =
+            (given.word(&self.machine, a), given.word(&self.machine, b))
+        else {
             return GntStatus::BAD_GNTREF;
         };
-        let idle = |reference| given.active(reference).is_some_and(|active| active.pins.is_empty());
+        let idle = |reference| {
+            given
+                .active(reference)
+                .is_some_and(|active| active.pins.is_empty())
+        };
         if !idle(a) || !idle(b) {
             return GntStatus::EAGAIN;
         }

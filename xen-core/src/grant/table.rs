@@ -61,12 +61,18 @@ impl<'a> Held<'a> {
         if !write {
             return Ok(Self::Read(page));
         }
-        mem.get_writable(frame, owner).map(Self::Write).map_err(|_| GntStatus::GENERAL_ERROR)
+        mem.get_writable(frame, owner)
+            .map(Self::Write)
+            .map_err(|_| GntStatus::GENERAL_ERROR)
     }
 
     /// Takes up what [`Held::into_raw`] left.
     pub const fn adopt(mem: &'a Memory, frame: Mfn, write: bool) -> Self {
-        if write { Self::Write(mem.adopt_writable(frame)) } else { Self::Read(mem.adopt_page(frame)) }
+        if write {
+            Self::Write(mem.adopt_writable(frame))
+        } else {
+            Self::Read(mem.adopt_page(frame))
+        }
     }
 
     /// The page.
@@ -93,7 +99,13 @@ impl GrantTable {
     pub const fn new(max_frames: u32, max_maptrack_frames: u32) -> Self {
         Self {
             max_frames,
-            given: RankedMutex::new(Rank::Grant, Given { frames: Vec::new(), closed: false }),
+            given: RankedMutex::new(
+                Rank::Grant,
+                Given {
+                    frames: Vec::new(),
+                    closed: false,
+                },
+            ),
             mapped: RankedMutex::new(Rank::Grant, MapTrack::new(max_maptrack_frames)),
         }
     }
@@ -107,7 +119,12 @@ impl GrantTable {
     /// Frames of the table, in order.
     #[must_use]
     pub fn frames(&self) -> Vec<Mfn> {
-        self.given.lock().frames.iter().filter_map(|frame| frame.mfn).collect()
+        self.given
+            .lock()
+            .frames
+            .iter()
+            .filter_map(|frame| frame.mfn)
+            .collect()
     }
 
     /// Number of frames of the table.
@@ -120,7 +137,9 @@ impl GrantTable {
     #[must_use]
     pub fn named_frame(&self, frames: &impl Frames, reference: GrantRef) -> Option<Mfn> {
         let given = self.given.lock();
-        given.word(frames, reference).map(|word| entry::frame(word.load(Ordering::SeqCst)))
+        given
+            .word(frames, reference)
+            .map(|word| entry::frame(word.load(Ordering::SeqCst)))
     }
 
     /// Number of mappings that the domain has.
@@ -145,7 +164,10 @@ impl Given {
         }
         let mut active = Vec::new();
         active.resize(WORDS_PER_PAGE, Active::idle());
-        self.frames.push(GrantFrame { mfn: Some(mfn), active: active.into_boxed_slice() });
+        self.frames.push(GrantFrame {
+            mfn: Some(mfn),
+            active: active.into_boxed_slice(),
+        });
         true
     }
 
@@ -153,13 +175,18 @@ impl Given {
     /// they end.
     pub fn close(&mut self) -> Vec<Mfn> {
         self.closed = true;
-        self.frames.iter_mut().filter_map(|frame| frame.mfn.take()).collect()
+        self.frames
+            .iter_mut()
+            .filter_map(|frame| frame.mfn.take())
+            .collect()
     }
 
     /// The entry's shared word; `None` if there is no such entry.
     pub fn word<'f>(&self, frames: &'f impl Frames, reference: GrantRef) -> Option<&'f AtomicU64> {
         let frame = self.frames.get(reference.0 as usize / WORDS_PER_PAGE)?;
-        frames.words(frame.mfn?).get(reference.0 as usize % WORDS_PER_PAGE)
+        frames
+            .words(frame.mfn?)
+            .get(reference.0 as usize % WORDS_PER_PAGE)
     }
 
     /// The state of an entry.
@@ -205,7 +232,11 @@ impl Given {
         // The page is taken before the pin shows (XSA-235, 236).
         match Held::get(mem, frame, owner, used.write) {
             Ok(held) => {
-                *active = Active { pins: after, grantee: caller, frame };
+                *active = Active {
+                    pins: after,
+                    grantee: caller,
+                    frame,
+                };
                 Ok(held)
             }
             Err(status) => {
@@ -218,7 +249,9 @@ impl Given {
     /// Ends a use. The marks on the entry go with the last use of their kind.
     pub fn end(&mut self, frames: &impl Frames, reference: GrantRef, used: Use) {
         let word = self.word(frames, reference);
-        let Some(active) = self.active_mut(reference) else { return };
+        let Some(active) = self.active_mut(reference) else {
+            return;
+        };
         let Some(after) = active.pins.without(used) else {
             log::error!("grant: use of {reference:?} ended twice");
             debug_assert!(false, "use of {reference:?} ended twice");

@@ -52,7 +52,9 @@ pub struct UnmapBatch {
 impl UnmapBatch {
     /// Nothing waits.
     pub const fn new() -> Self {
-        Self { waiting: Vec::new() }
+        Self {
+            waiting: Vec::new(),
+        }
     }
 
     /// Whether the batch is due for its flush.
@@ -90,7 +92,10 @@ impl UnmapBatch {
         let granter = mapping.granter.clone();
         let frame = {
             let given = granter.grants.given.lock();
-            given.active(mapping.reference).ok_or(GntStatus::GENERAL_ERROR)?.frame
+            given
+                .active(mapping.reference)
+                .ok_or(GntStatus::GENERAL_ERROR)?
+                .frame
         };
         let write = !mapping.readonly;
         let device = mapping.device && op.dev_bus_addr != 0;
@@ -101,9 +106,13 @@ impl UnmapBatch {
         if host {
             // A hold of our own until after the flush. A page that cannot be held is not mapped any more: the guest has
             // overwritten the entry, and keeps its pin.
-            let held =
-                Held::get(&hv.mem, frame, granter.id, write).map_err(|_| GntStatus::GENERAL_ERROR)?;
-            let place = Place { root, host_addr: op.host_addr, contains_pte: mapping.contains_pte };
+            let held = Held::get(&hv.mem, frame, granter.id, write)
+                .map_err(|_| GntStatus::GENERAL_ERROR)?;
+            let place = Place {
+                root,
+                host_addr: op.host_addr,
+                contains_pte: mapping.contains_pte,
+            };
             match op.replace_by {
                 None => grant_map::destroy(hv, domain, place, frame, write)?,
                 Some(by) => grant_map::replace(hv, domain, place, frame, write, by)?,
@@ -115,8 +124,16 @@ impl UnmapBatch {
             mapping.device = false;
         }
         if host || device {
-            let used = Use { host, device, write };
-            self.waiting.push(Unmapped { mapping: mapping.clone(), used, frame });
+            let used = Use {
+                host,
+                device,
+                write,
+            };
+            self.waiting.push(Unmapped {
+                mapping: mapping.clone(),
+                used,
+                frame,
+            });
         }
         Ok(())
     }
@@ -126,11 +143,21 @@ impl UnmapBatch {
         if self.waiting.iter().any(|unmapped| unmapped.used.host) {
             flush_domain(hv, domain, Flush::All);
         }
-        for Unmapped { mapping, used, frame } in self.waiting.drain(..) {
+        for Unmapped {
+            mapping,
+            used,
+            frame,
+        } in self.waiting.drain(..)
+        {
             for _ in 0..u32::from(used.host) + u32::from(used.device) {
                 drop(Held::adopt(&hv.mem, frame, used.write));
             }
-            mapping.granter.grants.given.lock().end(&hv.machine, mapping.reference, used);
+            mapping
+                .granter
+                .grants
+                .given
+                .lock()
+                .end(&hv.machine, mapping.reference, used);
         }
     }
 }

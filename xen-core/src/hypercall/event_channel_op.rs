@@ -4,10 +4,11 @@ use alloc::sync::Arc;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::event_channel::{
-    BIND_PIRQ__WILL_SHARE, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu,
-    EvtchnBindVirq, EvtchnClose, EvtchnExpandArray, EvtchnInitControl, EvtchnOp, EvtchnReset, EvtchnSend,
-    EvtchnSetPriority, EvtchnStat, EvtchnStatus, EvtchnStatusInterdomain, EvtchnStatusU, EvtchnStatusUnbound,
-    EvtchnUnmask, FIFO_LINK_BITS,
+    BIND_PIRQ__WILL_SHARE, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi,
+    EvtchnBindPirq, EvtchnBindVcpu, EvtchnBindVirq, EvtchnClose, EvtchnExpandArray,
+    EvtchnInitControl, EvtchnOp, EvtchnReset, EvtchnSend, EvtchnSetPriority, EvtchnStat,
+    EvtchnStatus, EvtchnStatusInterdomain, EvtchnStatusU, EvtchnStatusUnbound, EvtchnUnmask,
+    FIFO_LINK_BITS,
 };
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::DomId;
@@ -43,7 +44,9 @@ impl<M: Machine> Call<'_, M> {
             EvtchnOp::BIND_INTERDOMAIN => {
                 let mut op: EvtchnBindInterdomain = machine.read(arg.cast())?;
                 let remote = hv.domain(self.domain, op.remote_dom).ok_or(Errno::ESRCH)?;
-                op.local_port = hv.bind_interdomain(self.domain, &remote, Port(op.remote_port))?.0;
+                op.local_port = hv
+                    .bind_interdomain(self.domain, &remote, Port(op.remote_port))?
+                    .0;
                 machine.write(arg.cast(), &op)?;
             }
             EvtchnOp::BIND_VIRQ => {
@@ -101,12 +104,20 @@ impl<M: Machine> Call<'_, M> {
     /// The domain that the caller names and may act for: himself, or any for the control domain.
     fn controlled_domain(&self, id: DomId) -> Result<Arc<Domain>, Errno> {
         let target = self.hv.domain(self.domain, id).ok_or(Errno::ESRCH)?;
-        if target.id == self.domain.id || self.domain.privileges.control { Ok(target) } else { Err(Errno::EPERM) }
+        if target.id == self.domain.id || self.domain.privileges.control {
+            Ok(target)
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 
     /// A domain's number, with DOMID_SELF replaced by the caller's.
     fn numbered(&self, id: DomId) -> DomId {
-        if id == DomId::SELF { self.domain.id } else { id }
+        if id == DomId::SELF {
+            self.domain.id
+        } else {
+            id
+        }
     }
 
     fn port_status(&self, op: &mut EvtchnStatus) -> Result<(), Errno> {
@@ -146,16 +157,24 @@ impl<M: Machine> Call<'_, M> {
     fn reset(&self, op: EvtchnReset, resuming: bool, arg: GuestHandle<u8>) -> HypercallResult {
         let target = self.controlled_domain(op.dom)?;
         // Another domain must stand still, or it binds what was just closed.
-        let paused = target.pause_count.load(core::sync::atomic::Ordering::SeqCst) != 0;
+        let paused = target
+            .pause_count
+            .load(core::sync::atomic::Ordering::SeqCst)
+            != 0;
         if target.id != self.domain.id && !paused {
             return Err(Errno::EINVAL.into());
         }
         match self.hv.reset_events(&target, resuming) {
             Ok(()) => Ok(Outcome::Done(0)),
             // ABI: the continuation is a command of its own, so that a guest's second reset is told apart.
-            Err(Stop::Preempted) => {
-                Ok(Outcome::Again([u64::from(EvtchnOp::RESET_CONT.0), arg.addr(), 0, 0, 0, 0]))
-            }
+            Err(Stop::Preempted) => Ok(Outcome::Again([
+                u64::from(EvtchnOp::RESET_CONT.0),
+                arg.addr(),
+                0,
+                0,
+                0,
+                0,
+            ])),
             Err(stop) => Err(stop),
         }
     }

@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::grant_table::{
-    GntStatus, GnttabCacheFlags, GnttabCacheFlush, GnttabCopy, GnttabGetStatusFrames, GnttabGetVersion,
-    GnttabMapGrantRef, GnttabOp, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GnttabSwapGrantRef,
-    GnttabTransfer, GnttabUnmapAndReplace, GnttabUnmapGrantRef,
+    GntStatus, GnttabCacheFlags, GnttabCacheFlush, GnttabCopy, GnttabGetStatusFrames,
+    GnttabGetVersion, GnttabMapGrantRef, GnttabOp, GnttabQuerySize, GnttabSetVersion,
+    GnttabSetupTable, GnttabSwapGrantRef, GnttabTransfer, GnttabUnmapAndReplace,
+    GnttabUnmapGrantRef,
 };
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::DomId;
@@ -29,7 +30,12 @@ const VERSION_REFUSED: u32 = 2;
 const STRETCH: u32 = 16;
 
 impl<M: Machine> Call<'_, M> {
-    pub(super) fn grant_table_op(&mut self, cmd: u32, arg: GuestHandle<u8>, count: u32) -> HypercallResult {
+    pub(super) fn grant_table_op(
+        &mut self,
+        cmd: u32,
+        arg: GuestHandle<u8>,
+        count: u32,
+    ) -> HypercallResult {
         // ABI: the number is a signed int to Xen.
         if i32::try_from(count).is_err() {
             return Err(Errno::EINVAL.into());
@@ -41,12 +47,14 @@ impl<M: Machine> Call<'_, M> {
             GnttabOp::MAP_GRANT_REF => self.each(cmd, arg, count, |op: &mut GnttabMapGrantRef| {
                 hv.map_grant(domain, root, op);
             }),
-            GnttabOp::UNMAP_GRANT_REF => self.unmap_each(cmd, arg, count, |op: &GnttabUnmapGrantRef| Unmap {
-                host_addr: op.host_addr,
-                dev_bus_addr: op.dev_bus_addr,
-                replace_by: None,
-                handle: GrantHandle(op.handle),
-            }),
+            GnttabOp::UNMAP_GRANT_REF => {
+                self.unmap_each(cmd, arg, count, |op: &GnttabUnmapGrantRef| Unmap {
+                    host_addr: op.host_addr,
+                    dev_bus_addr: op.dev_bus_addr,
+                    replace_by: None,
+                    handle: GrantHandle(op.handle),
+                })
+            }
             GnttabOp::UNMAP_AND_REPLACE => {
                 self.unmap_each(cmd, arg, count, |op: &GnttabUnmapAndReplace| Unmap {
                     host_addr: op.host_addr,
@@ -67,9 +75,11 @@ impl<M: Machine> Call<'_, M> {
             GnttabOp::TRANSFER => self.each(cmd, arg, count, |op: &mut GnttabTransfer| {
                 op.status = GntStatus::GENERAL_ERROR;
             }),
-            GnttabOp::SWAP_GRANT_REF => self.each(cmd, arg, count, |op: &mut GnttabSwapGrantRef| {
-                op.status = hv.swap_grants(domain, GrantRef(op.ref_a), GrantRef(op.ref_b));
-            }),
+            GnttabOp::SWAP_GRANT_REF => {
+                self.each(cmd, arg, count, |op: &mut GnttabSwapGrantRef| {
+                    op.status = hv.swap_grants(domain, GrantRef(op.ref_a), GrantRef(op.ref_b));
+                })
+            }
             GnttabOp::CACHE_FLUSH => self.cache_flush(arg.cast(), count),
             GnttabOp::SETUP_TABLE => self.single(arg, count, Self::setup_table),
             GnttabOp::QUERY_SIZE => self.single(arg, count, Self::query_size),
@@ -129,10 +139,14 @@ impl<M: Machine> Call<'_, M> {
                     return again(cmd, array, index, count);
                 }
             }
-            let done = self.hv.machine.read_at(array, index.into()).and_then(|mut op: T| {
-                op.set_status(batch.unmap(self.hv, self.domain, root, decode(&op)));
-                self.hv.machine.write_at(array, index.into(), &op)
-            });
+            let done = self
+                .hv
+                .machine
+                .read_at(array, index.into())
+                .and_then(|mut op: T| {
+                    op.set_status(batch.unmap(self.hv, self.domain, root, decode(&op)));
+                    self.hv.machine.write_at(array, index.into(), &op)
+                });
             if let Err(errno) = done {
                 result = Err(errno.into());
                 break;
@@ -163,9 +177,16 @@ impl<M: Machine> Call<'_, M> {
 
     /// The domain whose table the caller may set up: his own, or any for the control domain.
     fn table_owner(&self, id: DomId) -> Result<Arc<Domain>, GntStatus> {
-        let owner = self.hv.domain(self.domain, id).ok_or(GntStatus::BAD_DOMAIN)?;
+        let owner = self
+            .hv
+            .domain(self.domain, id)
+            .ok_or(GntStatus::BAD_DOMAIN)?;
         let allowed = owner.id == self.domain.id || self.domain.privileges.control;
-        if allowed { Ok(owner) } else { Err(GntStatus::PERMISSION_DENIED) }
+        if allowed {
+            Ok(owner)
+        } else {
+            Err(GntStatus::PERMISSION_DENIED)
+        }
     }
 
     fn setup_table(&self, op: &mut GnttabSetupTable) {
@@ -174,7 +195,9 @@ impl<M: Machine> Call<'_, M> {
 
     fn try_setup_table(&self, op: &GnttabSetupTable) -> Result<(), GntStatus> {
         let owner = self.table_owner(op.dom)?;
-        self.hv.grow_grants(&owner, op.nr_frames).map_err(|_| GntStatus::GENERAL_ERROR)?;
+        self.hv
+            .grow_grants(&owner, op.nr_frames)
+            .map_err(|_| GntStatus::GENERAL_ERROR)?;
         let frames = owner.grants.frames();
         for (index, mfn) in (0u64..).zip(frames.iter().take(op.nr_frames as usize)) {
             self.hv
@@ -198,7 +221,10 @@ impl<M: Machine> Call<'_, M> {
 
     /// A version 1 table has no status frames.
     fn get_status_frames(&self, op: &mut GnttabGetStatusFrames) {
-        op.status = self.table_owner(op.dom).err().unwrap_or(GntStatus::GENERAL_ERROR);
+        op.status = self
+            .table_owner(op.dom)
+            .err()
+            .unwrap_or(GntStatus::GENERAL_ERROR);
     }
 
     fn set_version(&self, arg: GuestHandle<GnttabSetVersion>) -> HypercallResult {
@@ -248,7 +274,11 @@ impl<M: Machine> Call<'_, M> {
             return Ok(());
         }
         let frame = flushed_frame(self, op, flags)?;
-        let _page = self.hv.mem.get_page(frame, self.domain.id).ok_or(Errno::EPERM)?;
+        let _page = self
+            .hv
+            .mem
+            .get_page(frame, self.domain.id)
+            .ok_or(Errno::EPERM)?;
         if self.domain.privileges.hardware {
             self.hv.machine.flush_caches();
         }
@@ -257,11 +287,18 @@ impl<M: Machine> Call<'_, M> {
 }
 
 /// The frame that an own grant or a bus address names.
-fn flushed_frame<M: Machine>(call: &Call<'_, M>, op: &GnttabCacheFlush, flags: GnttabCacheFlags) -> Result<Mfn, Errno> {
+fn flushed_frame<M: Machine>(
+    call: &Call<'_, M>,
+    op: &GnttabCacheFlush,
+    flags: GnttabCacheFlags,
+) -> Result<Mfn, Errno> {
     if !flags.contains(GnttabCacheFlags::SOURCE_GREF) {
         return Ok(Mfn::from_addr(op.a.as_dev_bus_addr()));
     }
-    call.domain.grants.named_frame(&call.hv.machine, GrantRef(op.a.as_ref())).ok_or(Errno::EINVAL)
+    call.domain
+        .grants
+        .named_frame(&call.hv.machine, GrantRef(op.a.as_ref()))
+        .ok_or(Errno::EINVAL)
 }
 
 /// Elements that end with a status.
@@ -284,5 +321,12 @@ impl UnmapElement for GnttabUnmapAndReplace {
 /// Goes on with element `index` later.
 fn again<T>(cmd: u32, array: GuestHandle<T>, index: u32, count: u32) -> HypercallResult {
     let rest = array.offset(index.into()).ok_or(Errno::EFAULT)?;
-    Ok(Outcome::Again([cmd.into(), rest, (count - index).into(), 0, 0, 0]))
+    Ok(Outcome::Again([
+        cmd.into(),
+        rest,
+        (count - index).into(),
+        0,
+        0,
+        0,
+    ]))
 }

@@ -43,6 +43,9 @@ impl Memory {
         // Room in the account first, so that two processors cannot both use the last of it.
         let claimed = {
             let mut list = pages.lock();
+            if list.closed {
+                return None;
+            }
             if pages.total_pages().checked_add(count)? > pages.max_pages() {
                 return None;
             }

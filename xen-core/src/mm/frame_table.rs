@@ -79,6 +79,18 @@ impl FrameList {
         self.tail = link;
     }
 
+    /// Prepends a frame that is in no list.
+    pub(super) fn push_front(&mut self, frames: &FrameTable, mfn: Mfn) {
+        let (Some(info), Ok(link)) = (frames.get(mfn), u32::try_from(mfn.0)) else { return };
+        info.set_prev(NIL);
+        info.set_next(self.head);
+        match frames.by_link(self.head) {
+            Some(head) => head.set_prev(link),
+            None => self.tail = link,
+        }
+        self.head = link;
+    }
+
     /// Takes a frame out of this list.
     pub(super) fn remove(&mut self, frames: &FrameTable, mfn: Mfn) {
         let Some(info) = frames.get(mfn) else { return };

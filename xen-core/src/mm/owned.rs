@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hypercall_abi::xen::DomId;
 
@@ -22,13 +22,18 @@ pub struct OwnedPages {
     max: AtomicU64,
     /// Former tables whose entries still hold references: work that `pv::mm::drain` finishes.
     demotions: RankedMutex<Vec<Mfn>>,
+    /// Those, and the ones that a processor has in hand.
+    unfinished: AtomicUsize,
     memory_map: RankedMutex<Option<Vec<E820Entry>>>,
 }
 
 /// The part under the lock.
 #[derive(Debug)]
 pub(super) struct PageList {
+    /// Pages, those that are still allocated before those that are only referred to.
     pub(super) pages: FrameList,
+    /// The domain is being destroyed: nothing is allocated or pinned any more.
+    pub(super) closed: bool,
     /// Frames promised to this domain that it has not allocated yet (XENMEM_claim_pages).
     pub(super) claim: u64,
 }
@@ -37,10 +42,11 @@ impl OwnedPages {
     pub(super) fn new(id: DomId) -> Arc<Self> {
         Arc::new(Self {
             id,
-            list: RankedMutex::new(Rank::PageList, PageList { pages: FrameList::EMPTY, claim: 0 }),
+            list: RankedMutex::new(Rank::PageList, PageList { pages: FrameList::EMPTY, claim: 0, closed: false }),
             total: AtomicU64::new(0),
             max: AtomicU64::new(u64::from(u32::MAX)),
             demotions: RankedMutex::new(Rank::PageList, Vec::new()),
+            unfinished: AtomicUsize::new(0),
             memory_map: RankedMutex::new(Rank::PageList, None),
         })
     }
@@ -98,13 +104,15 @@ impl OwnedPages {
         self.list.lock().pages.first()
     }
 
-    /// Moves a page to the end of the list if it still is in it.
-    pub(crate) fn move_to_end(&self, mem: &Memory, mfn: Mfn) {
-        let mut list = self.list.lock();
-        if mem.owner(mfn) == Some(self.id) {
-            list.pages.remove(&mem.frames, mfn);
-            list.pages.push(&mem.frames, mfn);
-        }
+    /// Destruction begins: no page is allocated or pinned from here on.
+    pub(crate) fn close(&self) {
+        self.list.lock().closed = true;
+    }
+
+    /// Whether destruction has begun.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.list.lock().closed
     }
 
     pub(super) fn lock(&self) -> RankedGuard<'_, PageList> {
@@ -121,7 +129,18 @@ impl OwnedPages {
 
     /// Puts a page on the stack of unfinished demotions.
     pub(crate) fn push_demotion(&self, mfn: Mfn) {
+        self.unfinished.fetch_add(1, Ordering::SeqCst);
         self.demotions.lock().push(mfn);
+    }
+
+    /// Puts back a page of [`OwnedPages::pop_demotion`].
+    pub(crate) fn return_demotion(&self, mfn: Mfn) {
+        self.demotions.lock().push(mfn);
+    }
+
+    /// Notes the end of `count` demotions.
+    pub(crate) fn demotions_done(&self, count: usize) {
+        self.unfinished.fetch_sub(count, Ordering::SeqCst);
     }
 
     /// Takes the latest unfinished demotion.
@@ -129,15 +148,21 @@ impl OwnedPages {
         self.demotions.lock().pop()
     }
 
-    /// Whether demotions are unfinished.
+    /// Whether demotions are unfinished, on the stack or in some processor's hands.
     #[must_use]
     pub fn has_demotions(&self) -> bool {
-        !self.demotions.lock().is_empty()
+        self.unfinished.load(Ordering::SeqCst) != 0
     }
 }
 
 impl PageList {
     pub(super) fn add(&mut self, frames: &FrameTable, mfn: Mfn) {
+        self.pages.push_front(frames, mfn);
+    }
+
+    /// Moves a page that has lost its allocation behind those that have not.
+    pub(super) fn move_to_end(&mut self, frames: &FrameTable, mfn: Mfn) {
+        self.pages.remove(frames, mfn);
         self.pages.push(frames, mfn);
     }
 

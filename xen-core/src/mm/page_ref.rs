@@ -4,7 +4,7 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
 use super::page_type::Got;
-use super::{FrameState, Memory, PageType};
+use super::{FrameState, Memory, OwnedPages, PageType};
 use crate::num::Mfn;
 
 /// A general reference: the page stays allocated and keeps its owner. Xen: `get_page`/`put_page`.
@@ -147,22 +147,25 @@ impl Memory {
     }
 
     /// Takes the allocation of a page away from its owner (XENMEM_decrease_reservation, destruction): the page is
-    /// freed when the last reference is gone. False if there was none to take.
+    /// freed when the last reference is gone. The caller holds one. False if there was no allocation to take.
     #[must_use]
-    pub(crate) fn drop_allocation(&self, mfn: Mfn) -> bool {
+    pub(crate) fn drop_allocation(&self, pages: &OwnedPages, mfn: Mfn) -> bool {
         let Some(info) = self.frames.get(mfn) else { return false };
-        let mut seen = info.count();
-        loop {
-            if !seen.is_allocated() || seen.is_special() {
-                return false;
-            }
-            match info.change_count(seen, seen.without_allocation()) {
-                Ok(()) => {
-                    self.put_page(mfn);
-                    return true;
+        {
+            let mut list = pages.lock();
+            let mut seen = info.count();
+            loop {
+                if !seen.is_allocated() || seen.is_special() || info.owner() != Some(pages.id) {
+                    return false;
                 }
-                Err(now) => seen = now,
+                match info.change_count(seen, seen.without_allocation()) {
+                    Ok(()) => break,
+                    Err(now) => seen = now,
+                }
             }
+            list.move_to_end(&self.frames, mfn);
         }
+        self.put_page(mfn);
+        true
     }
 }

@@ -55,7 +55,8 @@ pub fn get(ctx: &VcpuCtx, register: u32) -> Result<u64, Errno> {
     })
 }
 
-/// Writes a virtual debug register. A vCPU that runs needs [`load`] afterwards.
+/// Writes a virtual debug register. For a vCPU that runs, [`hardware_regs`] has to be loaded
+/// afterwards.
 ///
 /// # Errors
 /// `ENODEV`: there is none with this number. `EPERM`: a breakpoint in the hypervisor, general detect, or an I/O
@@ -158,14 +159,8 @@ pub const fn hardware_regs(ctx: &VcpuCtx) -> DebugRegs {
     }
 }
 
-/// Loads debug registers and, where the guest sees them, their address masks: always, so that those of the vCPU before
-/// do not stay (XSA-444).
-pub fn load(cpu: &impl PvCpu, policy: &CpuPolicy, ctx: &VcpuCtx) {
-    cpu.load_debug_regs(&hardware_regs(ctx));
-    load_masks(cpu, policy, ctx);
-}
-
-/// Loads the address masks alone.
+/// Loads the address masks of debug registers where the guest sees them: always, so that those of the vCPU before do
+/// not stay (XSA-444).
 pub fn load_masks(cpu: &impl PvCpu, policy: &CpuPolicy, ctx: &VcpuCtx) {
     if policy.has(Feature::DBEXT) {
         for (msr, mask) in MASK_MSRS.into_iter().zip(ctx.dr_masks) {

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use hypercall_abi::arch_x86::CpuUserRegs;
 
-use super::failsafe;
+use super::{debugreg, emulate, failsafe, fpu};
 use crate::domain::{Segments, Vcpu, VcpuCtx, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::{Machine, SegmentBase, SelectorReg};
@@ -41,7 +41,7 @@ impl<M: Machine> Hypervisor<M> {
         let machine = &self.machine;
         ctx.regs = *regs;
         ctx.segments = save_segments(machine, &ctx);
-        machine.save_fpu(&mut ctx.fpu);
+        fpu::save(machine, &mut ctx);
         // The root may be freed as soon as the vCPU is off (XSA-438): leave nothing of it loaded.
         machine.load_idle_root();
         cpu.guest_root_loaded = false;
@@ -70,12 +70,10 @@ impl<M: Machine> Hypervisor<M> {
             machine.set_ldt_slot(slot, *frame);
         }
         machine.load_ldt(ctx.ldt.entries);
-        machine.set_xcr0(ctx.xcr0);
         machine.set_guest_cr4(ctx.cr4);
-        machine.restore_fpu(&ctx.fpu);
-        machine.set_task_switched(ctx.task_switched);
-        machine.load_debug_regs(&crate::pv::debugreg::hardware_regs(&ctx));
-        crate::pv::emulate::msr::load(machine, &domain.cpu_policy, &ctx);
+        fpu::load(machine, &mut ctx);
+        machine.load_debug_regs(&debugreg::hardware_regs(&ctx));
+        emulate::msr::load(machine, &domain.cpu_policy, &ctx);
         let had = ctx.segments;
         let loaded = load_segments(machine, &ctx, &had);
         vcpu.enter_runstate(RUNNING, machine.now_ns());

@@ -24,7 +24,10 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     pub(super) fn watchdog_expired(&self, domain: &Arc<Domain>, slot: usize, deadline_ns: u64) {
-        let current = domain.watchdogs.get(slot).map(|place| place.load(Ordering::SeqCst));
+        let current = domain
+            .watchdogs
+            .get(slot)
+            .map(|place| place.load(Ordering::SeqCst));
         if current == Some(deadline_ns) {
             self.shut_down(domain, ShutdownReason::WATCHDOG.0);
         }

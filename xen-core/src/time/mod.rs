@@ -5,6 +5,8 @@
 
 mod domain_timers;
 mod pvclock;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod vcpu_timers;
 pub mod wallclock;

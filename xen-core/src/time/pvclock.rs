@@ -17,7 +17,11 @@ const LOW_HALF: u64 = 0xffff_ffff;
 fn time_info(clock: &impl Clock) -> VcpuTimeInfo {
     let (tsc_timestamp, system_time) = clock.time_base();
     let scale = clock.tsc_scale();
-    let flags = if clock.tsc_is_reliable() { PvclockFlags::TSC_STABLE_BIT.bits() } else { 0 };
+    let flags = if clock.tsc_is_reliable() {
+        PvclockFlags::TSC_STABLE_BIT.bits()
+    } else {
+        0
+    };
     VcpuTimeInfo {
         version: 0,
         pad0: 0,
@@ -73,6 +77,7 @@ impl<M: Machine> Hypervisor<M> {
         time.version = odd;
         self.machine.write_bytes(area, time.as_bytes())?;
         fence(Ordering::SeqCst);
-        self.machine.write_bytes(area, &odd.wrapping_add(1).to_le_bytes())
+        self.machine
+            .write_bytes(area, &odd.wrapping_add(1).to_le_bytes())
     }
 }

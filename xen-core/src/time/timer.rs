@@ -81,11 +81,15 @@ impl Heap {
     }
 
     fn remove(&mut self, key: TimerKey) -> bool {
-        self.places.remove(&key).is_some_and(|place| self.queue.remove(&place).is_some())
+        self.places
+            .remove(&key)
+            .is_some_and(|place| self.queue.remove(&place).is_some())
     }
 
     fn first(&self) -> Option<u64> {
-        self.queue.first_key_value().map(|((deadline, _), _)| *deadline)
+        self.queue
+            .first_key_value()
+            .map(|((deadline, _), _)| *deadline)
     }
 
     fn take_due(&mut self, now_ns: u64) -> Option<(u64, Event)> {
@@ -111,14 +115,20 @@ impl Timers {
     #[must_use]
     pub fn new(cpus: u32) -> Self {
         let mut heaps = Vec::new();
-        heaps.resize_with(cpus.max(1) as usize, || RankedMutex::new(Rank::Timers, Heap::default()));
-        Self { cpus: heaps.into_boxed_slice() }
+        heaps.resize_with(cpus.max(1) as usize, || {
+            RankedMutex::new(Rank::Timers, Heap::default())
+        });
+        Self {
+            cpus: heaps.into_boxed_slice(),
+        }
     }
 
     /// Arms `event` on processor `cpu`, in place of one with the same key there. True if it is now the first there:
     /// the processor must be programmed.
     pub fn arm(&self, cpu: CpuId, deadline_ns: u64, event: Event) -> bool {
-        let Some(heap) = self.cpus.get(cpu.0 as usize) else { return false };
+        let Some(heap) = self.cpus.get(cpu.0 as usize) else {
+            return false;
+        };
         let mut heap = heap.lock();
         heap.insert(deadline_ns, event);
         heap.first() == Some(deadline_ns)
@@ -127,7 +137,11 @@ impl Timers {
     /// Disarms the event of this key wherever it is, looking at processor `likely` first.
     pub fn disarm(&self, key: TimerKey, likely: CpuId) {
         let here = likely.0 as usize;
-        if self.cpus.get(here).is_some_and(|heap| heap.lock().remove(key)) {
+        if self
+            .cpus
+            .get(here)
+            .is_some_and(|heap| heap.lock().remove(key))
+        {
             return;
         }
         for (cpu, heap) in self.cpus.iter().enumerate() {
@@ -152,7 +166,9 @@ impl Timers {
     /// Number of deadlines on `cpu`.
     #[must_use]
     pub fn armed_on(&self, cpu: CpuId) -> usize {
-        self.cpus.get(cpu.0 as usize).map_or(0, |heap| heap.lock().queue.len())
+        self.cpus
+            .get(cpu.0 as usize)
+            .map_or(0, |heap| heap.lock().queue.len())
     }
 }
 

@@ -30,12 +30,20 @@ impl<M: Machine> Hypervisor<M> {
             self.send_virq(vcpu, Virq::TIMER);
             return;
         }
-        self.replace(&vcpu.singleshot_ns, deadline_ns, Event::Singleshot(Arc::downgrade(vcpu)));
+        self.replace(
+            &vcpu.singleshot_ns,
+            deadline_ns,
+            Event::Singleshot(Arc::downgrade(vcpu)),
+        );
     }
 
     /// Disarms the one-shot timer.
     pub fn stop_singleshot(&self, vcpu: &Arc<Vcpu>) {
-        self.replace(&vcpu.singleshot_ns, 0, Event::Singleshot(Arc::downgrade(vcpu)));
+        self.replace(
+            &vcpu.singleshot_ns,
+            0,
+            Event::Singleshot(Arc::downgrade(vcpu)),
+        );
     }
 
     pub(super) fn singleshot_expired(&self, vcpu: &Arc<Vcpu>, deadline_ns: u64) {
@@ -47,14 +55,26 @@ impl<M: Machine> Hypervisor<M> {
     /// Sets the period of the tick, and starts it if the vCPU is on a processor.
     pub fn set_periodic(&self, vcpu: &Arc<Vcpu>, period_ns: u64) {
         vcpu.period_ns.store(period_ns, Ordering::SeqCst);
-        let next = if vcpu.is_running() { self.machine.now_ns().saturating_add(period_ns) } else { 0 };
-        self.replace(&vcpu.period_next_ns, next, Event::Periodic(Arc::downgrade(vcpu)));
+        let next = if vcpu.is_running() {
+            self.machine.now_ns().saturating_add(period_ns)
+        } else {
+            0
+        };
+        self.replace(
+            &vcpu.period_next_ns,
+            next,
+            Event::Periodic(Arc::downgrade(vcpu)),
+        );
     }
 
     /// Stops the tick.
     pub fn stop_periodic(&self, vcpu: &Arc<Vcpu>) {
         vcpu.period_ns.store(0, Ordering::SeqCst);
-        self.replace(&vcpu.period_next_ns, 0, Event::Periodic(Arc::downgrade(vcpu)));
+        self.replace(
+            &vcpu.period_next_ns,
+            0,
+            Event::Periodic(Arc::downgrade(vcpu)),
+        );
     }
 
     /// A vCPU with a tick comes to a processor: ticks go on. They count only the time on a processor; one that fell
@@ -70,9 +90,17 @@ impl<M: Machine> Hypervisor<M> {
             if due != 0 {
                 self.send_virq(vcpu, Virq::TIMER);
             }
-            self.replace(&vcpu.period_next_ns, now.saturating_add(period), Event::Periodic(Arc::downgrade(vcpu)));
+            self.replace(
+                &vcpu.period_next_ns,
+                now.saturating_add(period),
+                Event::Periodic(Arc::downgrade(vcpu)),
+            );
         } else {
-            self.replace(&vcpu.period_next_ns, due, Event::Periodic(Arc::downgrade(vcpu)));
+            self.replace(
+                &vcpu.period_next_ns,
+                due,
+                Event::Periodic(Arc::downgrade(vcpu)),
+            );
         }
     }
 
@@ -97,11 +125,17 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Sets when the current SCHEDOP_poll ends without an event; 0 = never.
     pub fn set_poll_timeout(&self, vcpu: &Arc<Vcpu>, deadline_ns: u64) {
-        self.replace(&vcpu.poll_deadline_ns, deadline_ns, Event::Poll(Arc::downgrade(vcpu)));
+        self.replace(
+            &vcpu.poll_deadline_ns,
+            deadline_ns,
+            Event::Poll(Arc::downgrade(vcpu)),
+        );
     }
 
     pub(super) fn poll_expired(&self, vcpu: &Arc<Vcpu>, deadline_ns: u64) {
-        if taken(&vcpu.poll_deadline_ns, deadline_ns, 0) && vcpu.flags().contains(VcpuFlags::POLLING) {
+        if taken(&vcpu.poll_deadline_ns, deadline_ns, 0)
+            && vcpu.flags().contains(VcpuFlags::POLLING)
+        {
             self.wake(vcpu);
         }
     }
@@ -109,5 +143,7 @@ impl<M: Machine> Hypervisor<M> {
 
 /// Replaces the deadline that fired; false if it is not the current one.
 fn taken(place: &AtomicU64, fired: u64, next: u64) -> bool {
-    place.compare_exchange(fired, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    place
+        .compare_exchange(fired, next, Ordering::SeqCst, Ordering::SeqCst)
+        .is_ok()
 }

@@ -27,16 +27,25 @@ impl<M: Machine> Hypervisor<M> {
         // Held while writing: two writers would spoil the version.
         let base = self.wallclock.lock();
         // The offset is a signed number of seconds.
-        let secs = base.secs.wrapping_add(domain.time_offset_s.load(Ordering::Relaxed));
+        let secs = base
+            .secs
+            .wrapping_add(domain.time_offset_s.load(Ordering::Relaxed));
         let words = self.machine.words(domain.shared_info);
-        let [version_and_low, nanos_and_high] = [&words[VERSION_AND_SECONDS], &words[VERSION_AND_SECONDS + 1]];
+        let [version_and_low, nanos_and_high] =
+            [&words[VERSION_AND_SECONDS], &words[VERSION_AND_SECONDS + 1]];
         let old = version_and_low.load(Ordering::Relaxed);
         let odd = (old as u32).wrapping_add(1) | 1;
         version_and_low.store((old & !0xffff_ffff) | u64::from(odd), Ordering::Release);
         fence(Ordering::Release);
-        nanos_and_high.store(u64::from(base.nanos) | (secs >> 32) << 32, Ordering::Relaxed);
+        nanos_and_high.store(
+            u64::from(base.nanos) | (secs >> 32) << 32,
+            Ordering::Relaxed,
+        );
         version_and_low.store(u64::from(odd) | secs << 32, Ordering::Relaxed);
-        version_and_low.store(u64::from(odd.wrapping_add(1)) | secs << 32, Ordering::Release);
+        version_and_low.store(
+            u64::from(odd.wrapping_add(1)) | secs << 32,
+            Ordering::Release,
+        );
     }
 
     /// Sets the wall clock: it was `now` at system time `at_ns` (platform_op settime). Every domain is told.

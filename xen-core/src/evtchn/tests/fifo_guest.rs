@@ -31,16 +31,24 @@ pub(super) struct FifoGuest {
 }
 
 pub(super) fn page(hv: &World, domain: &Domain) -> Mfn {
-    hv.mem.allocate(&hv.machine, &domain.pages, 0, AllocOptions::default()).expect("page")
+    hv.mem
+        .allocate(&hv.machine, &domain.pages, 0, AllocOptions::default())
+        .expect("page")
 }
 
 impl FifoGuest {
     pub(super) fn new(hv: &World, domain: Arc<Domain>, vcpus: u32) -> Self {
         domain.pages.set_max_pages(1000);
-        let mut guest = Self { domain, array: Vec::new(), control: BTreeMap::new(), heads: BTreeMap::new() };
+        let mut guest = Self {
+            domain,
+            array: Vec::new(),
+            control: BTreeMap::new(),
+            heads: BTreeMap::new(),
+        };
         for vcpu in 0..vcpus {
             let frame = page(hv, &guest.domain);
-            hv.init_control(&guest.domain, VcpuId(vcpu), frame, CONTROL_OFFSET).expect("control block");
+            hv.init_control(&guest.domain, VcpuId(vcpu), frame, CONTROL_OFFSET)
+                .expect("control block");
             guest.control.insert(vcpu, frame);
         }
         guest
@@ -50,7 +58,10 @@ impl FifoGuest {
     pub(super) fn expand(&mut self, hv: &World) {
         let frame = page(hv, &self.domain);
         for word in hv.machine.words(frame) {
-            word.store(u64::from(MASKED) << 32 | u64::from(MASKED), Ordering::SeqCst);
+            word.store(
+                u64::from(MASKED) << 32 | u64::from(MASKED),
+                Ordering::SeqCst,
+            );
         }
         hv.expand_array(&self.domain, frame).expect("array page");
         self.array.push(frame);
@@ -88,7 +99,11 @@ impl FifoGuest {
         while ready != 0 {
             let queue = ready.trailing_zeros() as usize;
             let local = self.heads.get(&(vcpu, queue)).copied().unwrap_or(0);
-            let head = if local == 0 { self.control(hv, vcpu, 2 + queue).load() } else { local };
+            let head = if local == 0 {
+                self.control(hv, vcpu, 2 + queue).load()
+            } else {
+                local
+            };
             assert_ne!(head, 0, "a queue is ready and has no head");
             let word = self.word(hv, Port(head));
             let link = word.clear(LINKED | LINK) & LINK;

@@ -98,7 +98,10 @@ fn closed_ports_that_stay_linked_cannot_hold_up_an_allocation() {
         hv.close_port(&receiver, Port(port)).expect("close");
         guest.word(&hv, Port(port)).set(LINKED);
     }
-    assert_eq!(hv.bind_ipi(&receiver, VcpuId(0)), Err(hypercall_abi::errno::Errno::ENOSPC));
+    assert_eq!(
+        hv.bind_ipi(&receiver, VcpuId(0)),
+        Err(hypercall_abi::errno::Errno::ENOSPC)
+    );
     guest.word(&hv, Port(900)).clear(LINKED);
     assert_eq!(hv.bind_ipi(&receiver, VcpuId(0)), Ok(Port(900)));
 }
@@ -109,13 +112,17 @@ fn a_guest_that_hammers_the_words_meanwhile_holds_nobody_up() {
     let receiver = domain(&hv, 1);
     let mut guest = FifoGuest::new(&hv, receiver.clone(), 1);
     guest.expand(&hv);
-    let ports: Vec<Port> = (0..4).map(|_| hv.bind_ipi(&receiver, VcpuId(0)).expect("port")).collect();
+    let ports: Vec<Port> = (0..4)
+        .map(|_| hv.bind_ipi(&receiver, VcpuId(0)).expect("port"))
+        .collect();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut value = 1u64;
             while !stop.load(Ordering::Relaxed) {
-                value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                value = value
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 for word in &hv.machine.words(guest.array[0])[..3] {
                     word.store(value, Ordering::SeqCst);
                 }

@@ -14,7 +14,9 @@ fn both_ends_hear_each_other_and_the_new_end_hears_at_once() {
     let (back, front) = (domain(&hv, 0), domain(&hv, 1));
     let front_port = hv.alloc_unbound(&front, back.id).expect("port");
     hv.alloc_unbound(&back, DomId(9)).expect("port");
-    let back_port = hv.bind_interdomain(&back, &front, front_port).expect("bind");
+    let back_port = hv
+        .bind_interdomain(&back, &front, front_port)
+        .expect("bind");
     assert_eq!(back_port, Port(2));
     assert!(hv.event_pending_for_poll(&back, back_port));
     assert!(take_upcall(&hv, &back, 0));
@@ -28,7 +30,9 @@ fn both_ends_hear_each_other_and_the_new_end_hears_at_once() {
     assert!(matches!(status.binding, Binding::Unbound { remote } if remote == back.id));
     assert_eq!(hv.send_event(&front, front_port), Ok(()));
     assert!(!hv.event_pending_for_poll(&back, back_port));
-    let again = hv.bind_interdomain(&back, &front, front_port).expect("bind");
+    let again = hv
+        .bind_interdomain(&back, &front, front_port)
+        .expect("bind");
     hv.close_port(&front, front_port).expect("close");
     let status = hv.port_status(&back, again).expect("status");
     assert!(matches!(status.binding, Binding::Unbound { remote } if remote == front.id));
@@ -107,7 +111,9 @@ fn opposite_operations_on_two_processors_end() {
     });
     for (own, other) in [(&a, &b), (&b, &a)] {
         for port in 1..own.events.valid_ports() {
-            let Ok(status) = hv.port_status(own, Port(port)) else { continue };
+            let Ok(status) = hv.port_status(own, Port(port)) else {
+                continue;
+            };
             if let Binding::Interdomain(peer) = status.binding {
                 let far = hv.port_status(other, peer.port).expect("peer");
                 assert!(far.binding.is_connected_to(own.id, Port(port)));

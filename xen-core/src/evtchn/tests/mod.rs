@@ -33,7 +33,10 @@ fn limited_domain(hv: &World, id: u16, max_evtchn_port: u32) -> Arc<Domain> {
     let domain = hv
         .create_domain(DomainConfig {
             id: DomId(id),
-            privileges: Privileges { control: id == 0, hardware: id == 0 },
+            privileges: Privileges {
+                control: id == 0,
+                hardware: id == 0,
+            },
             max_vcpus: VCPUS + 1,
             max_evtchn_port,
             max_grant_frames: 1,
@@ -65,7 +68,11 @@ fn sleep(domain: &Domain, id: u32, ports: &[Port]) {
     let vcpu = vcpu(domain, id);
     vcpu.clear_flags(VcpuFlags::DOWN);
     vcpu.poll.lock().ports = ports.to_vec();
-    let polling = if ports.is_empty() { VcpuFlags::empty() } else { VcpuFlags::POLLING };
+    let polling = if ports.is_empty() {
+        VcpuFlags::empty()
+    } else {
+        VcpuFlags::POLLING
+    };
     vcpu.set_flags(VcpuFlags::BLOCKED | polling);
 }
 
@@ -75,7 +82,10 @@ fn sleeps(domain: &Domain, id: u32) -> bool {
 
 #[test]
 fn a_running_vcpu_on_another_processor_is_kicked() {
-    let hv = crate::sim::world_with(crate::sim::SimConfig { cpus: 2, ..Default::default() });
+    let hv = crate::sim::world_with(crate::sim::SimConfig {
+        cpus: 2,
+        ..Default::default()
+    });
     let guest = domain(&hv, 1);
     let port = hv.bind_ipi(&guest, VcpuId(1)).expect("port");
     vcpu(&guest, 1).clear_flags(VcpuFlags::DOWN);

@@ -47,14 +47,32 @@ fn virqs_are_bound_once_per_vcpu_and_global_ones_on_vcpu_0() {
     let hv = world();
     let guest = domain(&hv, 1);
     assert_eq!(hv.bind_virq(&guest, Virq::TIMER, VcpuId(1)), Ok(Port(1)));
-    assert_eq!(hv.bind_virq(&guest, Virq::TIMER, VcpuId(1)), Err(Errno::EEXIST));
+    assert_eq!(
+        hv.bind_virq(&guest, Virq::TIMER, VcpuId(1)),
+        Err(Errno::EEXIST)
+    );
     assert_eq!(hv.bind_virq(&guest, Virq::TIMER, VcpuId(2)), Ok(Port(2)));
-    assert_eq!(hv.bind_virq(&guest, Virq::CONSOLE, VcpuId(1)), Err(Errno::EINVAL));
+    assert_eq!(
+        hv.bind_virq(&guest, Virq::CONSOLE, VcpuId(1)),
+        Err(Errno::EINVAL)
+    );
     assert_eq!(hv.bind_virq(&guest, Virq::CONSOLE, VcpuId(0)), Ok(Port(3)));
-    assert_eq!(hv.bind_virq(&guest, Virq(24), VcpuId(0)), Err(Errno::EINVAL));
-    assert_eq!(hv.bind_virq(&guest, Virq(u32::MAX), VcpuId(0)), Err(Errno::EINVAL));
-    assert_eq!(hv.bind_virq(&guest, Virq::TIMER, VcpuId(3)), Err(Errno::ENOENT));
-    assert_eq!(hv.bind_virq(&guest, Virq::TIMER, VcpuId(u32::MAX)), Err(Errno::ENOENT));
+    assert_eq!(
+        hv.bind_virq(&guest, Virq(24), VcpuId(0)),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        hv.bind_virq(&guest, Virq(u32::MAX), VcpuId(0)),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        hv.bind_virq(&guest, Virq::TIMER, VcpuId(3)),
+        Err(Errno::ENOENT)
+    );
+    assert_eq!(
+        hv.bind_virq(&guest, Virq::TIMER, VcpuId(u32::MAX)),
+        Err(Errno::ENOENT)
+    );
     hv.close_port(&guest, Port(1)).expect("close");
     assert_eq!(hv.bind_virq(&guest, Virq::TIMER, VcpuId(1)), Ok(Port(1)));
 }
@@ -88,7 +106,9 @@ fn global_virqs_go_to_the_hardware_domain() {
     let dom0 = domain(&hv, 0);
     let guest = domain(&hv, 1);
     let port = hv.bind_virq(&dom0, Virq::DOM_EXC, VcpuId(0)).expect("port");
-    let other = hv.bind_virq(&guest, Virq::DOM_EXC, VcpuId(0)).expect("port");
+    let other = hv
+        .bind_virq(&guest, Virq::DOM_EXC, VcpuId(0))
+        .expect("port");
     hv.bind_vcpu(&dom0, port, VcpuId(1)).expect("move");
     hv.send_global_virq(Virq::DOM_EXC);
     assert!(hv.event_pending_for_poll(&dom0, port));
@@ -103,23 +123,34 @@ fn only_ports_without_a_vcpu_of_their_own_can_be_moved() {
     let unbound = hv.alloc_unbound(&guest, DomId(2)).expect("port");
     let ipi = hv.bind_ipi(&guest, VcpuId(0)).expect("port");
     let timer = hv.bind_virq(&guest, Virq::TIMER, VcpuId(0)).expect("port");
-    let console = hv.bind_virq(&guest, Virq::CONSOLE, VcpuId(0)).expect("port");
+    let console = hv
+        .bind_virq(&guest, Virq::CONSOLE, VcpuId(0))
+        .expect("port");
     assert_eq!(hv.bind_vcpu(&guest, unbound, VcpuId(2)), Ok(()));
     assert_eq!(hv.bind_vcpu(&guest, console, VcpuId(2)), Ok(()));
     assert_eq!(hv.bind_vcpu(&guest, ipi, VcpuId(2)), Err(Errno::EINVAL));
     assert_eq!(hv.bind_vcpu(&guest, timer, VcpuId(2)), Err(Errno::EINVAL));
     assert_eq!(hv.bind_vcpu(&guest, Port(9), VcpuId(2)), Err(Errno::EINVAL));
     assert_eq!(hv.bind_vcpu(&guest, Port(0), VcpuId(2)), Err(Errno::EINVAL));
-    assert_eq!(hv.bind_vcpu(&guest, Port(u32::MAX), VcpuId(2)), Err(Errno::EINVAL));
+    assert_eq!(
+        hv.bind_vcpu(&guest, Port(u32::MAX), VcpuId(2)),
+        Err(Errno::EINVAL)
+    );
     assert_eq!(hv.bind_vcpu(&guest, unbound, VcpuId(3)), Err(Errno::ENOENT));
-    assert_eq!(hv.port_status(&guest, unbound).expect("status").notify, VcpuId(2));
+    assert_eq!(
+        hv.port_status(&guest, unbound).expect("status").notify,
+        VcpuId(2)
+    );
 }
 
 #[test]
 fn a_port_that_does_not_exist_is_refused_and_a_free_one_is_closed() {
     let hv = world();
     let guest = domain(&hv, 1);
-    assert!(matches!(hv.port_status(&guest, Port(63)).expect("status").binding, Binding::Free));
+    assert!(matches!(
+        hv.port_status(&guest, Port(63)).expect("status").binding,
+        Binding::Free
+    ));
     assert_eq!(hv.port_status(&guest, Port(64)).err(), Some(Errno::EINVAL));
     for port in [Port(0), Port(5), Port(64), Port(u32::MAX)] {
         assert_eq!(hv.close_port(&guest, port), Err(Errno::EINVAL));

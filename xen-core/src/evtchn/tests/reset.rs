@@ -23,9 +23,15 @@ fn a_reset_closes_everything_and_returns_to_two_level() {
     hv.send_event(&guest, ipi).expect("send");
     hv.reset_events(&guest, false).expect("reset");
     for port in 1..guest.events.valid_ports() {
-        assert!(matches!(hv.port_status(&guest, Port(port)).expect("status").binding, Binding::Free));
+        assert!(matches!(
+            hv.port_status(&guest, Port(port)).expect("status").binding,
+            Binding::Free
+        ));
     }
-    assert_eq!(hv.expand_array(&guest, fifo.array[0]), Err(Errno::EOPNOTSUPP));
+    assert_eq!(
+        hv.expand_array(&guest, fifo.array[0]),
+        Err(Errno::EOPNOTSUPP)
+    );
     assert_eq!(hv.bind_virq(&guest, Virq::TIMER, VcpuId(0)), Ok(Port(1)));
     assert_eq!(hv.set_port_priority(&guest, Port(1), 0), Err(Errno::ENOSYS));
     // The pages are the guest's again, and a second life of the format works.
@@ -47,9 +53,18 @@ fn a_preempted_reset_goes_on_where_it_stopped_and_is_the_only_one() {
     assert_eq!(hv.reset_events(&guest, true), Err(Stop::Fail(Errno::EBUSY)));
     hv.machine.yield_after(Some(1));
     assert_eq!(hv.reset_events(&guest, false), Err(Stop::Preempted));
-    assert_eq!(hv.reset_events(&guest, false), Err(Stop::Fail(Errno::EBUSY)));
-    assert!(matches!(hv.port_status(&guest, Port(10)).expect("status").binding, Binding::Free));
-    assert!(matches!(hv.port_status(&guest, Port(290)).expect("status").binding, Binding::Unbound { .. }));
+    assert_eq!(
+        hv.reset_events(&guest, false),
+        Err(Stop::Fail(Errno::EBUSY))
+    );
+    assert!(matches!(
+        hv.port_status(&guest, Port(10)).expect("status").binding,
+        Binding::Free
+    ));
+    assert!(matches!(
+        hv.port_status(&guest, Port(290)).expect("status").binding,
+        Binding::Unbound { .. }
+    ));
     hv.machine.yield_after(None);
     assert_eq!(hv.reset_events(&guest, true), Ok(()));
     assert_eq!(guest.events.lock().active(), 0);
@@ -67,6 +82,9 @@ fn ports_bound_during_a_reset_are_reported() {
     assert_eq!(hv.reset_events(&guest, false), Err(Stop::Preempted));
     hv.machine.yield_after(None);
     assert_eq!(hv.bind_ipi(&guest, VcpuId(0)), Ok(Port(1)));
-    assert_eq!(hv.reset_events(&guest, true), Err(Stop::Fail(Errno::EAGAIN)));
+    assert_eq!(
+        hv.reset_events(&guest, true),
+        Err(Stop::Fail(Errno::EAGAIN))
+    );
     assert_eq!(hv.reset_events(&guest, false), Ok(()));
 }

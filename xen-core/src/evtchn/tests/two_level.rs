@@ -17,11 +17,16 @@ fn word(hv: &World, guest: &Domain, first: usize, port: Port) -> u64 {
 
 fn set_mask(hv: &World, guest: &Domain, port: Port) {
     use crate::machine::Frames;
-    hv.machine.words(guest.shared_info)[MASK + port.0 as usize / 64].fetch_or(1 << (port.0 % 64), Ordering::SeqCst);
+    hv.machine.words(guest.shared_info)[MASK + port.0 as usize / 64]
+        .fetch_or(1 << (port.0 % 64), Ordering::SeqCst);
 }
 
 fn selector(hv: &World, guest: &Domain, id: u32) -> u64 {
-    vcpu(guest, id).info().expect("info").pending_sel(&hv.machine).load(Ordering::SeqCst)
+    vcpu(guest, id)
+        .info()
+        .expect("info")
+        .pending_sel(&hv.machine)
+        .load(Ordering::SeqCst)
 }
 
 /// A port whose events go to vCPU `id`, beyond the first word of bits.
@@ -78,7 +83,11 @@ fn a_masked_event_waits_and_unmasking_delivers_it_to_its_own_vcpu() {
     assert!(!sleeps(&guest, 2));
     assert!(take_upcall(&hv, &guest, 2));
     // Not masked before: nothing happens.
-    vcpu(&guest, 2).info().expect("info").pending_sel(&hv.machine).store(0, Ordering::SeqCst);
+    vcpu(&guest, 2)
+        .info()
+        .expect("info")
+        .pending_sel(&hv.machine)
+        .store(0, Ordering::SeqCst);
     hv.unmask_event(&guest, port).expect("unmask");
     assert_eq!(selector(&hv, &guest, 2), 0);
     assert!(!take_upcall(&hv, &guest, 2));

@@ -5,6 +5,7 @@
 //! enters an MMU hypercall of the domain, goes on with it (XSA-45, XSA-290). The list is a stack, so its length is
 //! bounded by the depth of the tables, not by their number.
 
+use core::hint::spin_loop;
 use core::sync::atomic::Ordering;
 
 use super::{entry, target};
@@ -17,7 +18,7 @@ use crate::outcome::{Budget, Stop};
 /// Pages that wait, empty, for the flush after which they may become something else.
 const BATCH: usize = 64;
 
-/// Goes on with the unfinished demotions of a domain.
+/// Goes on with the unfinished demotions of a domain, and waits for those that other processors have in hand.
 ///
 /// # Errors
 /// `Preempted` if some are left.
@@ -25,20 +26,29 @@ pub fn drain<M: Machine>(hv: &Hypervisor<M>, pages: &OwnedPages, budget: &mut Bu
     if !pages.has_demotions() {
         return Ok(());
     }
-    let mut emptied = Emptied { hv, pages: [Mfn(0); BATCH], count: 0 };
-    let mut result = Ok(());
-    while let Some(mfn) = pages.pop_demotion() {
-        if budget.is_empty() {
-            pages.push_demotion(mfn);
-            result = Err(Stop::Preempted);
-            break;
+    let mut emptied = Emptied { hv, owner: pages, pages: [Mfn(0); BATCH], count: 0 };
+    loop {
+        while let Some(mfn) = pages.pop_demotion() {
+            if budget.is_empty() {
+                pages.return_demotion(mfn);
+                emptied.finish();
+                return Err(Stop::Preempted);
+            }
+            if empty(hv, pages, mfn, budget) {
+                emptied.add(mfn);
+            }
         }
-        if empty(hv, pages, mfn, budget) {
-            emptied.add(mfn);
+        emptied.finish();
+        if !pages.has_demotions() {
+            return Ok(());
         }
+        // A processor is not preempted while it has a page in hand, so it soon comes back or is done; but it may be
+        // waiting for this one to flush, so look up in between.
+        if hv.machine.must_yield() {
+            return Err(Stop::Preempted);
+        }
+        spin_loop();
     }
-    emptied.finish();
-    result
 }
 
 /// Gives the references of the table's entries back, from the last to the first, until done (true), the budget is
@@ -51,7 +61,7 @@ fn empty<M: Machine>(hv: &Hypervisor<M>, pages: &OwnedPages, mfn: Mfn, budget: &
     while left > 0 {
         if !budget.spend(1) {
             hv.mem.set_demotion_progress(mfn, left);
-            pages.push_demotion(mfn);
+            pages.return_demotion(mfn);
             return false;
         }
         left -= 1;
@@ -60,7 +70,7 @@ fn empty<M: Machine>(hv: &Hypervisor<M>, pages: &OwnedPages, mfn: Mfn, budget: &
         }
         if let Some(child) = target::put(&hv.mem, mfn, level, words[left].load(Ordering::SeqCst)) {
             hv.mem.set_demotion_progress(mfn, left);
-            pages.push_demotion(mfn);
+            pages.return_demotion(mfn);
             // Tables refer to tables of their owner only, so the child is on the same list.
             pages.push_demotion(child);
             return false;
@@ -73,6 +83,7 @@ fn empty<M: Machine>(hv: &Hypervisor<M>, pages: &OwnedPages, mfn: Mfn, budget: &
 /// Tables without references that no processor may find in its paging-structure caches when they become free.
 struct Emptied<'a, M: Machine> {
     hv: &'a Hypervisor<M>,
+    owner: &'a OwnedPages,
     pages: [Mfn; BATCH],
     count: usize,
 }
@@ -87,6 +98,9 @@ impl<M: Machine> Emptied<'_, M> {
     }
 
     fn finish(&mut self) {
+        if self.count == 0 {
+            return;
+        }
         let mem = &self.hv.mem;
         let pages = &self.pages[..self.count];
         let online = self.hv.machine.online();
@@ -98,6 +112,7 @@ impl<M: Machine> Emptied<'_, M> {
         for &mfn in pages {
             mem.finish_demotion(mfn);
         }
+        self.owner.demotions_done(self.count);
         self.count = 0;
     }
 }

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::Ordering;
 
-use hypercall_abi::grant_table::{GntStatus, GntmapFlags, GUEST_AVAIL0};
+use hypercall_abi::grant_table::{GUEST_AVAIL0, GntStatus, GntmapFlags};
 use hypercall_abi::xen::DomId;
 
 use super::entry;
@@ -53,11 +53,18 @@ impl Place {
         if self.host_addr % 8 != 0 {
             return Err(GntStatus::GENERAL_ERROR);
         }
-        Ok(Entry { table: Mfn::from_addr(self.host_addr), index: (self.host_addr & 0xfff) as usize / 8 })
+        Ok(Entry {
+            table: Mfn::from_addr(self.host_addr),
+            index: (self.host_addr & 0xfff) as usize / 8,
+        })
     }
 }
 
-fn find_linear<M: Machine>(hv: &Hypervisor<M>, root: Option<Mfn>, addr: u64) -> Result<Entry, GntStatus> {
+fn find_linear<M: Machine>(
+    hv: &Hypervisor<M>,
+    root: Option<Mfn>,
+    addr: u64,
+) -> Result<Entry, GntStatus> {
     let root = root.ok_or(GntStatus::GENERAL_ERROR)?;
     let (table, index) = super::find_l1(&hv.machine, root, addr).ok_or(GntStatus::GENERAL_ERROR)?;
     Ok(Entry { table, index })
@@ -88,8 +95,15 @@ pub fn create<M: Machine>(
     flags: GntmapFlags,
 ) -> Result<(), GntStatus> {
     let at = place.find(hv)?;
-    super::write_l1(hv, domain, at.address(), value(frame, flags), granter, false)
-        .map_err(|_| GntStatus::GENERAL_ERROR)
+    super::write_l1(
+        hv,
+        domain,
+        at.address(),
+        value(frame, flags),
+        granter,
+        false,
+    )
+    .map_err(|_| GntStatus::GENERAL_ERROR)
 }
 
 /// Clears the entry at `place`, which must map `frame` with this right to write (XSA-234).
@@ -119,7 +133,10 @@ fn take_out<M: Machine>(
     fits: impl Fn(u64) -> bool,
 ) -> Result<u64, GntStatus> {
     // The page must be the domain's before a word of it is looked at.
-    let _table = hv.mem.get_page(at.table, domain.id).ok_or(GntStatus::GENERAL_ERROR)?;
+    let _table = hv
+        .mem
+        .get_page(at.table, domain.id)
+        .ok_or(GntStatus::GENERAL_ERROR)?;
     let mut seen = hv
         .machine
         .words(at.table)
@@ -163,9 +180,13 @@ pub fn replace<M: Machine>(
     if !entry::is_present(moved) {
         return Ok(());
     }
-    let Some(owner) = hv.mem.owner(entry::target(moved)) else { return Ok(()) };
+    let Some(owner) = hv.mem.owner(entry::target(moved)) else {
+        return Ok(());
+    };
     if super::write_l1(hv, domain, at.address(), moved, owner, false).is_ok() {
-        let _ = take_out(hv, domain, source, |seen| entry::differs_by_hardware_only(seen, moved));
+        let _ = take_out(hv, domain, source, |seen| {
+            entry::differs_by_hardware_only(seen, moved)
+        });
     }
     Ok(())
 }

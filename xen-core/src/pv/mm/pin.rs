@@ -15,7 +15,7 @@ use crate::outcome::{Budget, Stop};
 /// Pins a page of `domain` as a table of this type.
 ///
 /// # Errors
-/// `EINVAL` if it is pinned already; as [`get_table`].
+/// `EINVAL` if it is pinned already or the domain is being destroyed; as [`get_table`].
 pub fn pin_table<M: Machine>(
     hv: &Hypervisor<M>,
     domain: &Domain,
@@ -23,6 +23,10 @@ pub fn pin_table<M: Machine>(
     kind: PageType,
     budget: &mut Budget,
 ) -> Result<(), Stop> {
+    if domain.pages.is_closed() {
+        // Nobody would take the pin off again.
+        return Err(Errno::EINVAL.into());
+    }
     get_table(hv, domain, mfn, kind, budget)?;
     if hv.mem.set_pinned(mfn) {
         return Ok(());

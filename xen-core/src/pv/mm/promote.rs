@@ -31,12 +31,14 @@ pub fn get_table<M: Machine>(
         match hv.mem.try_get_type(mfn, kind) {
             Got::Taken => break,
             Got::Refused => return Err(Errno::EINVAL.into()),
-            Got::BeingValidated => spin_loop(),
-            Got::BeingDemoted => {
-                demote::drain(hv, &domain.pages, budget)?;
-                // Another processor may hold it; processors are not preempted in here, so it ends soon.
+            Got::BeingValidated => {
+                // The other processor may be waiting for this one to flush.
+                if hv.machine.must_yield() {
+                    return Err(Stop::Preempted);
+                }
                 spin_loop();
             }
+            Got::BeingDemoted => demote::drain(hv, &domain.pages, budget)?,
             Got::Validate { from, progress, resumed } => {
                 let checked = validate(hv, domain, mfn, kind, from, progress, budget);
                 if resumed {

@@ -18,6 +18,7 @@ pub fn relinquish_memory<M: Machine>(
     budget: &mut Budget,
 ) -> Result<(), Stop> {
     let pages = &domain.pages;
+    pages.close();
     drain(hv, pages, budget)?;
     while let Some(mfn) = pages.first() {
         if !budget.spend(1) {
@@ -28,18 +29,17 @@ pub fn relinquish_memory<M: Machine>(
             core::hint::spin_loop();
             continue;
         };
-        if !hv.mem.frames.get(mfn).is_some_and(|info| info.count().is_allocated()) {
-            // Pages that are done go to the end of the list: so all are.
-            return Ok(());
-        }
         if hv.mem.clear_pinned(mfn) {
             hv.mem.put_page_and_type(mfn);
         }
         hv.mem.cancel_validation(mfn);
-        let _ = hv.mem.drop_allocation(mfn);
-        pages.move_to_end(&hv.mem, mfn);
+        let was_allocated = hv.mem.drop_allocation(pages, mfn);
         drop(page);
         drain(hv, pages, budget)?;
+        if !was_allocated {
+            // Allocated pages come first in the list: there are none left.
+            break;
+        }
     }
     Ok(())
 }

@@ -152,13 +152,8 @@ fn write_l1_entry<M: Machine>(
         L1Operation::CompareExchange { old, new } => (new, Some(old)),
     };
     let store = Store { table, kind: PageType::L1, index, preserve_ad };
-    let seen = {
-        let _lock = hv.mem.lock_table(table, PageType::L1).ok_or(Errno::EINVAL)?;
-        hv.machine.words(table)[index].load(Ordering::SeqCst)
-    };
-    if expected.is_some_and(|old| old != seen) {
-        return Ok(L1Written::Mismatch(seen));
-    }
+    // Only a first guess: what counts is what is there under the lock.
+    let seen = hv.machine.words(table)[index].load(Ordering::SeqCst);
     let mut adjusted = new;
     let mut taken = false;
     if entry::is_present(new) {

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "arguments are the subject of the checks")]
 
 use pv_guest_shim::hypercall_abi::arch_x86::IretContext;
-use pv_guest_shim::hypercall_abi::xen::{DomId, HypercallNr, MmuUpdate, MmuextOp};
+use pv_guest_shim::hypercall_abi::xen::{DomId, HypercallNr, MmuUpdate, MmuextOp, StartInfo};
 use pv_guest_shim::traps::{self, Registers, Trap};
 use pv_guest_shim::{hypercall, mmu};
 
@@ -53,6 +53,20 @@ pub fn trap_of(code: u64) -> Option<Trap> {
 pub fn update_va(address: u64, entry: u64, flags: u64) -> i64 {
     // SAFETY: the checks change mappings of their own pages only.
     unsafe { mmu::update_va_mapping(address, entry, flags) }
+}
+
+/// Writes an entry of the kernel's own frame table.
+pub fn set_p2m(info: &StartInfo, pfn: u64, mfn: u64) {
+    assert!(pfn < info.nr_pages);
+    let entry = (info.mfn_list as *mut u64).wrapping_add(pfn as usize);
+    // SAFETY: the builder mapped an entry for each PFN, and nobody else writes them.
+    unsafe { entry.write_volatile(mfn) }
+}
+
+/// Moves vCPU 0's part of the shared page to a page of the checks.
+pub fn move_vcpu_info(address: u64) -> i64 {
+    // SAFETY: the page is not used for anything else, and stays mapped.
+    unsafe { pv_guest_shim::shared::move_vcpu_info(address) }
 }
 
 /// `mmu_update` of entries of the checks.

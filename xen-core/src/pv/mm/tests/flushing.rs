@@ -47,7 +47,9 @@ fn a_freed_page_is_not_reachable_when_it_has_a_new_owner() {
     guest.store(&hv, guest.va(pfn), b"secret!!").unwrap();
     let at = guest.pte_addr(pfn);
     assert_eq!(guest.update(&hv, at, 0), 0);
-    assert!(hv.mem.drop_allocation(mfn));
+    let page = hv.mem.get_page(mfn, guest.domain.id).unwrap();
+    assert!(hv.mem.drop_allocation(&guest.domain.pages, mfn));
+    drop(page);
     // Nothing has been flushed: the guest still reaches the page through its TLB, which is free and nobody's.
     let mut taken = None;
     for _ in 0..hv.mem.free_pages() {

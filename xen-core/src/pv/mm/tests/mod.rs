@@ -4,6 +4,7 @@ mod descriptors;
 mod flushing;
 mod linear;
 mod promotion;
+mod racing;
 mod random;
 mod rights;
 mod updates;
@@ -36,18 +37,18 @@ pub(super) const fn err(errno: Errno) -> i64 {
 
 impl PvGuest {
     /// One operation of mmuext_op.
-    pub(super) fn ext(&mut self, hv: &Hv, cmd: MmuextCmd, arg1: u64, arg2: u64) -> i64 {
+    pub(crate) fn ext(&mut self, hv: &Hv, cmd: MmuextCmd, arg1: u64, arg2: u64) -> i64 {
         self.ext_on(hv, SELF, cmd, arg1, arg2)
     }
 
-    pub(super) fn ext_on(&mut self, hv: &Hv, foreign: u32, cmd: MmuextCmd, arg1: u64, arg2: u64) -> i64 {
+    pub(crate) fn ext_on(&mut self, hv: &Hv, foreign: u32, cmd: MmuextCmd, arg1: u64, arg2: u64) -> i64 {
         let op = MmuextOp { cmd, _pad: [0; 4], arg1: MmuextOpArg1([arg1]), arg2: MmuextOpArg2([arg2]) };
         let at = self.put(hv, ARGS, &op);
         self.hypercall(hv, HypercallNr::MMUEXT_OP, [at, 1, 0, foreign.into(), 0, 0])
     }
 
     /// A list of requests; returns the result and how many were done.
-    pub(super) fn updates_on(&mut self, hv: &Hv, foreign: u32, requests: &[(u64, u64)]) -> (i64, u32) {
+    pub(crate) fn updates_on(&mut self, hv: &Hv, foreign: u32, requests: &[(u64, u64)]) -> (i64, u32) {
         let list: Vec<_> = requests.iter().map(|&(ptr, val)| MmuUpdate { ptr, val }).collect();
         let at = self.put(hv, ARGS, &list[..]);
         let done = self.put(hv, DONE, &0xdead_u32);
@@ -56,19 +57,19 @@ impl PvGuest {
         (result, self.load(hv, done).unwrap() as u32)
     }
 
-    pub(super) fn update(&mut self, hv: &Hv, ptr: u64, val: u64) -> i64 {
+    pub(crate) fn update(&mut self, hv: &Hv, ptr: u64, val: u64) -> i64 {
         self.updates_on(hv, SELF, &[(ptr, val)]).0
     }
 
     /// Maps a page of the direct map writable or read-only, with INVLPG as Linux does, or without any flush.
-    pub(super) fn remap(&mut self, hv: &Hv, pfn: Pfn, writable: bool, flush: bool) -> i64 {
+    pub(crate) fn remap(&mut self, hv: &Hv, pfn: Pfn, writable: bool, flush: bool) -> i64 {
         let value = self.mfn(pfn).addr() | PRESENT | if writable { RW } else { 0 };
         let flags = if flush { 2 } else { 0 };
         self.hypercall(hv, HypercallNr::UPDATE_VA_MAPPING, [self.va(pfn), value, flags, 0, 0, 0])
     }
 
     /// Fills a page with entries and makes it read-only.
-    pub(super) fn write_table(&mut self, hv: &Hv, pfn: Pfn, entries: &[(usize, u64)]) {
+    pub(crate) fn write_table(&mut self, hv: &Hv, pfn: Pfn, entries: &[(usize, u64)]) {
         for &(index, value) in entries {
             self.store(hv, self.va(pfn) + index as u64 * 8, &value.to_le_bytes()).unwrap();
         }
@@ -77,7 +78,7 @@ impl PvGuest {
 
     /// Builds, from the pages FREE.., an L4, an L3, an L2 and an L1 table below each other; returns their PFNs. The L1 maps
     /// `leaves`.
-    pub(super) fn write_tree(&mut self, hv: &Hv, leaves: &[(usize, u64)]) -> [Pfn; 4] {
+    pub(crate) fn write_tree(&mut self, hv: &Hv, leaves: &[(usize, u64)]) -> [Pfn; 4] {
         let [l4, l3, l2, l1] = [Pfn(FREE), Pfn(FREE + 1), Pfn(FREE + 2), Pfn(FREE + 3)];
         let below = |guest: &Self, pfn| guest.mfn(pfn).addr() | TABLE;
         self.write_table(hv, l1, leaves);

@@ -5,10 +5,15 @@ mod calls;
 mod debug;
 mod descriptors;
 mod emulation;
+mod events;
 mod exceptions;
+mod grants;
+mod memory;
 mod mmu;
 mod start_of_day;
+mod timers;
 mod user;
+mod vcpu_info;
 mod version;
 
 use pv_guest_shim::hypercall_abi::xen::StartInfo;
@@ -28,4 +33,9 @@ pub const AREAS: &[Area] = &[
     ("descriptors", descriptors::run),
     ("debug", debug::run),
     ("mmu", mmu::run),
+    ("memory", memory::run),
+    ("grants", grants::run),
+    ("events", events::run),
+    ("timers", timers::run),
+    ("vcpu_info", vcpu_info::run),
 ];

@@ -357,11 +357,17 @@ fn translations() {
 
 fn other_domain() {
     let page = pages::take();
-    let value = entry(pages::take(), mmu::KERNEL_RW);
+    let value = leaf(page).value;
+    let other = entry(pages::take(), mmu::KERNEL_RW);
     let update = |domain: u64| {
         call(
             HypercallNr::UPDATE_VA_MAPPING_OTHERDOMAIN,
-            [page, value, 2, domain],
+            [
+                page,
+                if domain == 0x7ff0 { value } else { other },
+                2,
+                domain,
+            ],
         )
     };
     number("otherdomain of oneself", update(0x7ff0), 0);
