@@ -149,7 +149,7 @@ fn interrupt_configuration(state: &BootState) -> Configuration {
 
 /// The serial line's interrupt is the hypervisor's.
 fn reserve_serial_interrupt(hypervisor: &Hypervisor<X86>, state: &BootState) {
-    let irq = state.options.com1.irq;
+    let irq = state.console_port.map_or(0, |port| port.irq);
     let Some(madt) = state.acpi.madt.as_ref().filter(|_| irq != 0) else {
         return;
     };
