@@ -121,7 +121,7 @@ impl<M: Machine> Call<'_, M> {
     }
 
     fn should_stop(&self, index: u32) -> bool {
-        index != 0 && index % STRETCH == 0 && self.hv.machine.must_yield()
+        index != 0 && index.is_multiple_of(STRETCH) && self.hv.machine.must_yield()
     }
 
     /// Unmaps each element in batches that share a flush.
