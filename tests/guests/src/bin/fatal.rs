@@ -60,7 +60,7 @@ mod guest {
             "watchdog" => {
                 let mut arg = 0u64;
                 hypercall::command(HypercallNr::SCHED_OP, 6, &mut arg);
-                while arg == 0 {
+                loop {
                     sched::yield_now();
                 }
             }
