@@ -19,8 +19,9 @@ const CR4_BOOT: u64 = 1 << 5;
 const BOOT_CS64: u64 = 0x08;
 /// Data selector of `boot_gdt`.
 const BOOT_DS: u64 = 0x10;
-/// Bytes of the stack that boot runs on until the per-CPU stack exists.
-const BOOT_STACK_SIZE: usize = 64 << 10;
+/// Bytes of the stack that boot runs on until the per-CPU stack exists. Reading the loader's tables takes 120 KiB
+/// of it in a build without optimisations.
+const BOOT_STACK_SIZE: usize = 256 << 10;
 
 global_asm!(
     include_str!("head.S"),
