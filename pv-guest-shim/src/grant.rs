@@ -53,7 +53,7 @@ pub fn init() -> Result<GntStatus, i64> {
         0 => return Ok(setup.status),
         error => return Err(error),
     }
-    let entry = frame * mmu::PAGE_SIZE | mmu::KERNEL_RW;
+    let entry = (frame * mmu::PAGE_SIZE) | mmu::KERNEL_RW;
     // SAFETY: the window's own frame is not used by anything.
     match unsafe { mmu::update_va_mapping(WINDOW.0.get() as u64, entry, UvmFlags::INVLPG.bits()) } {
         0 => Ok(GntStatus::OKAY),
@@ -74,7 +74,7 @@ pub fn entry(reference: u32) -> &'static AtomicU64 {
 
 /// Offers a frame to a domain with flags of `GTF_*`.
 pub fn offer(reference: u32, flags: u16, domain: DomId, mfn: u64) {
-    let word = mfn << 32 | u64::from(domain.0) << 16 | u64::from(flags);
+    let word = (mfn << 32) | (u64::from(domain.0) << 16) | u64::from(flags);
     entry(reference).store(word, Ordering::Release);
 }
 

@@ -123,7 +123,7 @@ pub struct Entry {
 pub fn entry(root: u64, address: u64, level: u32) -> Option<Entry> {
     let mut table = root;
     for at in (1..=4).rev() {
-        let index = address >> (12 + 9 * (at - 1)) & 0x1ff;
+        let index = (address >> (12 + 9 * (at - 1))) & 0x1ff;
         let location = pfn_to_virt(mfn_to_pfn(table)) + index * 8;
         let found = Entry {
             // SAFETY: page tables of this kernel lie in the image's mapping.

@@ -27,7 +27,7 @@ pub fn at(info: &VcpuTimeInfo, tsc: u64) -> u64 {
     } else {
         ticks << u32::from(info.tsc_shift.unsigned_abs())
     };
-    let scaled = u128::from(shifted) * u128::from(info.tsc_to_system_mul) >> 32;
+    let scaled = (u128::from(shifted) * u128::from(info.tsc_to_system_mul)) >> 32;
     info.system_time.wrapping_add(scaled as u64)
 }
 

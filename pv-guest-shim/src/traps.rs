@@ -269,6 +269,10 @@ pub fn init() {
 ///
 /// # Safety
 /// `code` must be code that keeps to memory that nobody else uses and that, unless it traps, returns with RSP as it was.
+#[allow(
+    clippy::result_large_err,
+    reason = "there is no heap to keep a trap in"
+)]
 pub unsafe fn attempt(code: u64, registers: &mut Registers) -> Result<(), Trap> {
     // SAFETY: as the caller says; the assembly keeps the callee-saved registers.
     let trapped = unsafe { pv_attempt_call(code, registers) };

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use crate::qmp::End;
 
 /// Lines that mean that something broke, wherever they appear.
-pub const FATAL: [&str; 10] = [
+pub const FATAL: [&str; 11] = [
     "Panic on CPU",
     "FATAL (TRAP|PAGE FAULT)",
     "Xen BUG at",
@@ -31,6 +31,7 @@ pub const FATAL: [&str; 10] = [
     r"\] BUG: ",
     r"WARNING: CPU: \d+ PID",
     r"CHECK \w+ failed",
+    r"conformance: \d+ passed, [1-9]\d* failed",
     "INIT could not",
 ];
 

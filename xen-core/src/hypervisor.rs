@@ -18,7 +18,7 @@ use crate::machine::{Machine, WallTime};
 use crate::mm::Memory;
 use crate::num::CpuId;
 use crate::sched::Scheduler;
-use crate::sync::{Rank, RankedMutex};
+use crate::sync::RankedMutex;
 use crate::time::Timers;
 
 /// Everything there is once.

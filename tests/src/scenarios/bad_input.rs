@@ -171,7 +171,7 @@ pub fn scenarios() -> Vec<Scenario> {
             "bad-program",
             "a 32-bit program",
             Kernel::Made(low_program),
-            "(?i)no (elf|xen).*notes|32-bit kernel|architecture|not (for )?x86",
+            "(?i)no (elf|xen).*notes|32-bit (kernel|ELF)|architecture|not (for )?x86",
         ),
         refused(
             "bad-no-notes",

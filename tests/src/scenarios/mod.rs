@@ -1,6 +1,7 @@
 //! The boot tests. A new one is a few lines in the file of its subject.
 
 mod bad_input;
+mod conformance;
 mod dom0;
 mod power;
 mod pv_kernels;
@@ -11,6 +12,7 @@ use crate::scenario::Scenario;
 pub fn all() -> Vec<Scenario> {
     [
         pv_kernels::scenarios(),
+        conformance::scenarios(),
         bad_input::scenarios(),
         power::scenarios(),
         dom0::scenarios(),

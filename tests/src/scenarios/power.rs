@@ -80,9 +80,9 @@ pub fn scenarios() -> Vec<Scenario> {
             "a fault that dom0 has no handler for is reported with its registers",
             Kernel::Made(faults),
         )
-        .expect("Domain 0 .*crashed")
-        .expect("RIP: ")
-        .expect("rax: ")
+        .expect("(?i)domain 0 .*crashed")
+        .expect("(?i)RIP: +e033:")
+        .expect("rax: [0-9a-f]{16}")
         .expect("Hardware Dom0 crashed")
         .end(End::Reset),
         Scenario::linux("dom0-reboot", "reboot in dom0 resets the machine")

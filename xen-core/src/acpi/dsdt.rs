@@ -24,12 +24,20 @@ const ONE_OP: u8 = 0x01;
 
 /// Finds the object in the table's body.
 pub fn find_s5(body: &[u8]) -> Option<SleepType> {
-    body.windows(4).enumerate().filter(|(_, name)| name == b"_S5_").find_map(|(at, _)| {
-        // NameOp directly before, or before the root prefix.
-        let before = |distance| at.checked_sub(distance).and_then(|at| u8_at(body, at));
-        let defined = before(1) == Some(NAME_OP) || (before(1) == Some(b'\\') && before(2) == Some(NAME_OP));
-        if defined { package(body.get(at + 4..)?) } else { None }
-    })
+    body.windows(4)
+        .enumerate()
+        .filter(|(_, name)| name == b"_S5_")
+        .find_map(|(at, _)| {
+            // NameOp directly before, or before the root prefix.
+            let before = |distance| at.checked_sub(distance).and_then(|at| u8_at(body, at));
+            let defined = before(1) == Some(NAME_OP)
+                || (before(1) == Some(b'\\') && before(2) == Some(NAME_OP));
+            if defined {
+                package(body.get(at + 4..)?)
+            } else {
+                None
+            }
+        })
 }
 
 /// The first two constants of a package.
@@ -66,11 +74,18 @@ mod tests {
 
     #[test]
     fn forms_that_firmware_uses() {
-        let plain = [0x08, b'_', b'S', b'5', b'_', 0x12, 0x06, 0x04, 0x00, 0x00, 0x00, 0x00];
+        let plain = [
+            0x08, b'_', b'S', b'5', b'_', 0x12, 0x06, 0x04, 0x00, 0x00, 0x00, 0x00,
+        ];
         assert_eq!(find_s5(&plain), Some(SleepType { a: 0, b: 0 }));
-        let bytes = [0x08, b'\\', b'_', b'S', b'5', b'_', 0x12, 0x0a, 0x04, 0x0a, 5, 0x0a, 5, 0x0a, 0, 0x0a, 0];
+        let bytes = [
+            0x08, b'\\', b'_', b'S', b'5', b'_', 0x12, 0x0a, 0x04, 0x0a, 5, 0x0a, 5, 0x0a, 0, 0x0a,
+            0,
+        ];
         assert_eq!(find_s5(&bytes), Some(SleepType { a: 5, b: 5 }));
-        let long = [0x08, b'_', b'S', b'5', b'_', 0x12, 0x4a, 0x01, 0x02, 0x0b, 7, 0, 0x01, 0];
+        let long = [
+            0x08, b'_', b'S', b'5', b'_', 0x12, 0x4a, 0x01, 0x02, 0x0b, 7, 0, 0x01, 0,
+        ];
         assert_eq!(find_s5(&long), Some(SleepType { a: 7, b: 1 }));
         let single = [0x08, b'_', b'S', b'5', b'_', 0x12, 0x04, 0x01, 0x0a, 3, 0];
         assert_eq!(find_s5(&single), Some(SleepType { a: 3, b: 3 }));
@@ -80,9 +95,14 @@ mod tests {
     fn mentions_that_are_no_definition() {
         assert_eq!(find_s5(b"x_S5_x"), None);
         assert_eq!(find_s5(&[0x08, b'_', b'S', b'5', b'_', 0x12]), None);
-        assert_eq!(find_s5(&[0x08, b'_', b'S', b'5', b'_', 0x12, 0x04, 0x01, 0x0a, 9, 0]), None);
+        assert_eq!(
+            find_s5(&[0x08, b'_', b'S', b'5', b'_', 0x12, 0x04, 0x01, 0x0a, 9, 0]),
+            None
+        );
         // The real one comes after a mention.
-        let two = [b'_', b'S', b'5', b'_', 0, 0x08, b'_', b'S', b'5', b'_', 0x12, 0x04, 0x01, 0x0a, 3, 0];
+        let two = [
+            b'_', b'S', b'5', b'_', 0, 0x08, b'_', b'S', b'5', b'_', 0x12, 0x04, 0x01, 0x0a, 3, 0,
+        ];
         assert_eq!(find_s5(&two), Some(SleepType { a: 3, b: 3 }));
     }
 }

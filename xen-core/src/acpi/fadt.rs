@@ -24,7 +24,9 @@ impl Register {
 
     /// The port of a register in port space.
     pub fn port(&self) -> Option<u16> {
-        u16::try_from(self.address).ok().filter(|&port| self.space == Self::PORT && port != 0)
+        u16::try_from(self.address)
+            .ok()
+            .filter(|&port| self.space == Self::PORT && port != 0)
     }
 }
 
@@ -71,16 +73,23 @@ pub fn parse(body: &[u8]) -> Option<Fadt> {
     let flags = u32_at(body, at(112)).unwrap_or(0);
     let wide = |offset: usize, narrow: usize| {
         let address = u64_at(body, at(offset)).filter(|&address| address != 0);
-        address.or_else(|| u32_at(body, at(narrow)).map(u64::from)).unwrap_or(0)
+        address
+            .or_else(|| u32_at(body, at(narrow)).map(u64::from))
+            .unwrap_or(0)
     };
     let register = |extended: usize, narrow: usize, width: u8| {
         let generic = generic_address(body, at(extended)).filter(|register| register.address != 0);
         generic.or_else(|| {
             let address = u64::from(u32_at(body, at(narrow))?);
-            (address != 0).then_some(Register { space: Register::PORT, width, address })
+            (address != 0).then_some(Register {
+                space: Register::PORT,
+                width,
+                address,
+            })
         })
     };
-    let reset = generic_address(body, at(116)).filter(|r| flags & FLAG_RESET_SUPPORTED != 0 && r.address != 0);
+    let reset = generic_address(body, at(116))
+        .filter(|r| flags & FLAG_RESET_SUPPORTED != 0 && r.address != 0);
     Some(Fadt {
         dsdt: wide(140, 40),
         facs: wide(132, 36),
@@ -124,7 +133,11 @@ mod tests {
         put(&mut body, 52, &[2]);
         put(&mut body, 64, &0x604u32.to_le_bytes());
         put(&mut body, 76, &0x608u32.to_le_bytes());
-        put(&mut body, 112, &(FLAG_RESET_SUPPORTED | FLAG_TIMER_32_BIT).to_le_bytes());
+        put(
+            &mut body,
+            112,
+            &(FLAG_RESET_SUPPORTED | FLAG_TIMER_32_BIT).to_le_bytes(),
+        );
         put(&mut body, 116, &[1, 8, 0, 0, 0xf9, 0x0c, 0, 0, 0, 0, 0, 0]);
         put(&mut body, 128, &[0x0f]);
         body
@@ -138,7 +151,14 @@ mod tests {
         assert_eq!((fadt.smi_command, fadt.acpi_enable), (0xb2, 2));
         assert_eq!(fadt.pm1a_control.unwrap().port(), Some(0x604));
         assert_eq!(fadt.pm1b_control, None);
-        assert_eq!(fadt.pm_timer, Some(Register { space: 1, width: 32, address: 0x608 }));
+        assert_eq!(
+            fadt.pm_timer,
+            Some(Register {
+                space: 1,
+                width: 32,
+                address: 0x608
+            })
+        );
         assert!(fadt.pm_timer_is_32_bit);
         assert_eq!(fadt.reset.unwrap().port(), Some(0xcf9));
         assert_eq!(fadt.reset_value, 0x0f);
@@ -151,7 +171,14 @@ mod tests {
         put(&mut body, 172, &[0, 16, 0, 0, 0, 0, 0, 0xfe, 0, 0, 0, 0]);
         let fadt = parse(&body).unwrap();
         assert_eq!(fadt.dsdt, 0x1_2345_0000);
-        assert_eq!(fadt.pm1a_control.unwrap(), Register { space: 0, width: 16, address: 0xfe00_0000 });
+        assert_eq!(
+            fadt.pm1a_control.unwrap(),
+            Register {
+                space: 0,
+                width: 16,
+                address: 0xfe00_0000
+            }
+        );
         let short = parse(&table()[..116 - HEADER_SIZE]).unwrap();
         assert_eq!(short.reset, None);
         assert_eq!(short.pm1a_control.unwrap().port(), Some(0x604));

@@ -14,8 +14,12 @@ pub struct Hpet {
 /// Reads the table's body (after the header). Only a block in memory is of use.
 pub fn parse(body: &[u8]) -> Option<Hpet> {
     const SPACE_MEMORY: u8 = 0;
-    let address = u64_at(body, 8).filter(|&address| address != 0 && u8_at(body, 4) == Some(SPACE_MEMORY))?;
-    Some(Hpet { address, number: u8_at(body, 16)? })
+    let address =
+        u64_at(body, 8).filter(|&address| address != 0 && u8_at(body, 4) == Some(SPACE_MEMORY))?;
+    Some(Hpet {
+        address,
+        number: u8_at(body, 16)?,
+    })
 }
 
 #[cfg(test)]
@@ -24,8 +28,16 @@ mod tests {
 
     #[test]
     fn block_in_memory() {
-        let mut body = [0x01, 0xa2, 0x86, 0x80, 0, 0, 0, 0, 0, 0, 0xd0, 0xfe, 0, 0, 0, 0, 3, 0, 0, 0];
-        assert_eq!(parse(&body), Some(Hpet { address: 0xfed0_0000, number: 3 }));
+        let mut body = [
+            0x01, 0xa2, 0x86, 0x80, 0, 0, 0, 0, 0, 0, 0xd0, 0xfe, 0, 0, 0, 0, 3, 0, 0, 0,
+        ];
+        assert_eq!(
+            parse(&body),
+            Some(Hpet {
+                address: 0xfed0_0000,
+                number: 3
+            })
+        );
         body[4] = 1;
         assert_eq!(parse(&body), None);
         assert_eq!(parse(&body[..10]), None);

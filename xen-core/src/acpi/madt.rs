@@ -60,8 +60,17 @@ pub struct Madt {
 impl Madt {
     /// How ISA interrupt `irq` arrives: one to one, edge-triggered and active high unless overridden.
     pub fn isa(&self, irq: u8) -> Override {
-        let identity = Override { source: irq, gsi: u32::from(irq), active_low: false, level: false };
-        self.overrides.iter().find(|entry| entry.source == irq).copied().unwrap_or(identity)
+        let identity = Override {
+            source: irq,
+            gsi: u32::from(irq),
+            active_low: false,
+            level: false,
+        };
+        self.overrides
+            .iter()
+            .find(|entry| entry.source == irq)
+            .copied()
+            .unwrap_or(identity)
     }
 }
 
@@ -82,7 +91,12 @@ pub fn parse(body: &[u8]) -> Option<Madt> {
     };
     let mut rest = body.get(8..)?;
     while let (Some(kind), Some(length)) = (u8_at(rest, 0), u8_at(rest, 1)) {
-        let Some(entry) = rest.get(..usize::from(length)).filter(|entry| entry.len() >= 2) else { break };
+        let Some(entry) = rest
+            .get(..usize::from(length))
+            .filter(|entry| entry.len() >= 2)
+        else {
+            break;
+        };
         // An entry that is shorter than its kind is skipped; lists that are full stay as they are.
         let _ = read_entry(&mut madt, kind, entry);
         rest = rest.get(usize::from(length)..).unwrap_or_default();
@@ -96,9 +110,19 @@ fn read_entry(madt: &mut Madt, kind: u8, entry: &[u8]) -> Option<()> {
             let (acpi_id, apic_id) = (u32::from(u8_at(entry, 2)?), u32::from(u8_at(entry, 3)?));
             push_cpu(madt, apic_id, acpi_id, u32_at(entry, 4)?, 0xff);
         }
-        LOCAL_X2APIC => push_cpu(madt, u32_at(entry, 4)?, u32_at(entry, 12)?, u32_at(entry, 8)?, u32::MAX),
+        LOCAL_X2APIC => push_cpu(
+            madt,
+            u32_at(entry, 4)?,
+            u32_at(entry, 12)?,
+            u32_at(entry, 8)?,
+            u32::MAX,
+        ),
         IO_APIC => {
-            let io_apic = IoApicEntry { id: u8_at(entry, 2)?, address: u32_at(entry, 4)?, gsi_base: u32_at(entry, 8)? };
+            let io_apic = IoApicEntry {
+                id: u8_at(entry, 2)?,
+                address: u32_at(entry, 4)?,
+                gsi_base: u32_at(entry, 8)?,
+            };
             let _ = madt.io_apics.try_push(io_apic);
         }
         SOURCE_OVERRIDE => {
@@ -122,7 +146,11 @@ fn read_entry(madt: &mut Madt, kind: u8, entry: &[u8]) -> Option<()> {
 fn push_cpu(madt: &mut Madt, apic_id: u32, acpi_id: u32, flags: u32, invalid_id: u32) {
     let usable = flags & (ENABLED | ONLINE_CAPABLE) != 0 && apic_id != invalid_id;
     if usable && !madt.cpus.iter().any(|cpu| cpu.apic_id == apic_id) {
-        let _ = madt.cpus.try_push(CpuEntry { apic_id, acpi_id, enabled: flags & ENABLED != 0 });
+        let _ = madt.cpus.try_push(CpuEntry {
+            apic_id,
+            acpi_id,
+            enabled: flags & ENABLED != 0,
+        });
     }
 }
 
@@ -157,10 +185,41 @@ mod tests {
         assert!(madt.has_8259);
         let ids: Vec<_> = madt.cpus.iter().map(|cpu| cpu.apic_id).collect();
         assert_eq!(ids, [0, 1, 0x1234]);
-        assert_eq!(&madt.io_apics[..], [IoApicEntry { id: 0, address: 0xfec0_0000, gsi_base: 0 }]);
-        assert_eq!(madt.isa(0), Override { source: 0, gsi: 2, active_low: false, level: false });
-        assert_eq!(madt.isa(9), Override { source: 9, gsi: 9, active_low: false, level: true });
-        assert_eq!(madt.isa(4), Override { source: 4, gsi: 4, active_low: false, level: false });
+        assert_eq!(
+            &madt.io_apics[..],
+            [IoApicEntry {
+                id: 0,
+                address: 0xfec0_0000,
+                gsi_base: 0
+            }]
+        );
+        assert_eq!(
+            madt.isa(0),
+            Override {
+                source: 0,
+                gsi: 2,
+                active_low: false,
+                level: false
+            }
+        );
+        assert_eq!(
+            madt.isa(9),
+            Override {
+                source: 9,
+                gsi: 9,
+                active_low: false,
+                level: true
+            }
+        );
+        assert_eq!(
+            madt.isa(4),
+            Override {
+                source: 4,
+                gsi: 4,
+                active_low: false,
+                level: false
+            }
+        );
     }
 
     #[test]
@@ -176,6 +235,14 @@ mod tests {
     #[test]
     fn active_low() {
         let madt = parse(&body(&[&[2, 10, 0, 5, 20, 0, 0, 0, 0xf, 0]])).unwrap();
-        assert_eq!(madt.isa(5), Override { source: 5, gsi: 20, active_low: true, level: true });
+        assert_eq!(
+            madt.isa(5),
+            Override {
+                source: 5,
+                gsi: 20,
+                active_low: true,
+                level: true
+            }
+        );
     }
 }

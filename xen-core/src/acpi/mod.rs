@@ -53,8 +53,13 @@ impl AcpiFacts {
                 _ => {}
             }
         }
-        let dsdt = facts.fadt.as_ref().and_then(|fadt| tables::read(fadt.dsdt, memory));
-        facts.soft_off = dsdt.filter(|table| table.signature == *b"DSDT").and_then(|table| dsdt::find_s5(table.body));
+        let dsdt = facts
+            .fadt
+            .as_ref()
+            .and_then(|fadt| tables::read(fadt.dsdt, memory));
+        facts.soft_off = dsdt
+            .filter(|table| table.signature == *b"DSDT")
+            .and_then(|table| dsdt::find_s5(table.body));
         facts
     }
 }
@@ -93,7 +98,9 @@ mod tests {
     fn everything_from_the_root_pointer_down() {
         let mut fadt = std::vec![0u8; 240];
         fadt[40 - 36..44 - 36].copy_from_slice(&0x6000u32.to_le_bytes());
-        let dsdt = [0x08, b'_', b'S', b'5', b'_', 0x12, 0x06, 0x04, 0x0a, 5, 0x0a, 6, 0, 0];
+        let dsdt = [
+            0x08, b'_', b'S', b'5', b'_', 0x12, 0x06, 0x04, 0x0a, 5, 0x0a, 6, 0, 0,
+        ];
         let mut rsdt = Vec::new();
         for address in [0x4000u32, 0x5000, 0x9999] {
             rsdt.extend(address.to_le_bytes());
@@ -110,7 +117,10 @@ mod tests {
             .put(0xe_0000, low)
             .put(0x3000, testing::table(b"RSDT", &rsdt))
             .put(0x4000, testing::table(b"FACP", &fadt))
-            .put(0x5000, testing::table(b"APIC", &[0, 0, 0xe0, 0xfe, 1, 0, 0, 0]))
+            .put(
+                0x5000,
+                testing::table(b"APIC", &[0, 0, 0xe0, 0xfe, 1, 0, 0, 0]),
+            )
             .put(0x6000, testing::table(b"DSDT", &dsdt));
         let facts = AcpiFacts::read(None, &memory);
         assert_eq!(facts.rsdp_address, Some(0xe_1230));

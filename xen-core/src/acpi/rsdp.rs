@@ -33,16 +33,27 @@ pub fn parse(bytes: &[u8]) -> Option<Root> {
         let whole = bytes.get(..length as usize)?;
         u64_at(whole, 24).filter(|&address| address != 0 && sums_to_zero(whole))
     };
-    xsdt().map(Root::Xsdt).or_else(|| u32_at(bytes, 16).map(|address| Root::Rsdt(u64::from(address))))
+    xsdt()
+        .map(Root::Xsdt)
+        .or_else(|| u32_at(bytes, 16).map(|address| Root::Rsdt(u64::from(address))))
 }
 
 /// Searches where a BIOS puts the structure; returns its address too.
 pub fn search<'a>(memory: &impl BootMemory<'a>) -> Option<(u64, Root)> {
-    let ebda = memory.bytes(EBDA_SEGMENT, 2).and_then(|bytes| u16_at(bytes, 0)).map(|segment| u64::from(segment) << 4);
-    let areas = ebda.map(|start| (start, start + EBDA_SEARCHED)).into_iter().chain([(BIOS_START, BIOS_END)]);
+    let ebda = memory
+        .bytes(EBDA_SEGMENT, 2)
+        .and_then(|bytes| u16_at(bytes, 0))
+        .map(|segment| u64::from(segment) << 4);
+    let areas = ebda
+        .map(|start| (start, start + EBDA_SEARCHED))
+        .into_iter()
+        .chain([(BIOS_START, BIOS_END)]);
     for (start, end) in areas {
         for address in (start..end).step_by(STEP as usize) {
-            let Some(head) = memory.bytes(address, LENGTH_V1 as u64).filter(|head| head.starts_with(SIGNATURE)) else {
+            let Some(head) = memory
+                .bytes(address, LENGTH_V1 as u64)
+                .filter(|head| head.starts_with(SIGNATURE))
+            else {
                 continue;
             };
             // The long form is 36 bytes.
@@ -74,7 +85,11 @@ mod tests {
         fix_checksum(&mut bytes, 32);
         assert_eq!(parse(&bytes), Some(Root::Xsdt(0x5678_0000_1234)));
         bytes[33] ^= 1;
-        assert_eq!(parse(&bytes), Some(Root::Rsdt(0x1234)), "bad long checksum: the short form still holds");
+        assert_eq!(
+            parse(&bytes),
+            Some(Root::Rsdt(0x1234)),
+            "bad long checksum: the short form still holds"
+        );
         bytes[17] ^= 1;
         assert_eq!(parse(&bytes), None);
     }

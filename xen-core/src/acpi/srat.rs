@@ -24,7 +24,12 @@ pub fn parse(body: &[u8]) -> Srat {
     let mut srat = Srat::default();
     let mut rest = body.get(12..).unwrap_or_default();
     while let (Some(kind), Some(length)) = (u8_at(rest, 0), u8_at(rest, 1)) {
-        let Some(entry) = rest.get(..usize::from(length)).filter(|entry| entry.len() >= 2) else { break };
+        let Some(entry) = rest
+            .get(..usize::from(length))
+            .filter(|entry| entry.len() >= 2)
+        else {
+            break;
+        };
         let _ = read_entry(&mut srat, kind, entry);
         rest = rest.get(usize::from(length)..).unwrap_or_default();
     }
@@ -61,7 +66,9 @@ mod tests {
         let mut body: Vec<u8> = std::vec![0; 12];
         body.extend([0, 16, 1, 5, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0]);
         body.extend([0, 16, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        body.extend([2, 24, 0, 0, 3, 0, 0, 0, 0x34, 0x12, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        body.extend([
+            2, 24, 0, 0, 3, 0, 0, 0, 0x34, 0x12, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ]);
         let mut memory = [0u8; 40];
         memory[..2].copy_from_slice(&[1, 40]);
         memory[2] = 7;
@@ -71,7 +78,10 @@ mod tests {
         body.extend(memory);
         let srat = parse(&body);
         assert_eq!(&srat.cpus[..], [(5, 0x201), (0x1234, 3)]);
-        assert_eq!(&srat.memory[..], [(PhysRange::new(0x10_0000, 0x30_0000), 7)]);
+        assert_eq!(
+            &srat.memory[..],
+            [(PhysRange::new(0x10_0000, 0x30_0000), 7)]
+        );
     }
 
     #[test]

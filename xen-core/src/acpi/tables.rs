@@ -22,9 +22,13 @@ pub struct Table<'a> {
 pub fn read<'a>(address: u64, memory: &impl BootMemory<'a>) -> Option<Table<'a>> {
     let header = memory.bytes(address, HEADER_SIZE as u64)?;
     let signature = array_at(header, 0)?;
-    let length = u32_at(header, 4).filter(|length| (HEADER_SIZE as u32..=MAX_LENGTH).contains(length))?;
+    let length =
+        u32_at(header, 4).filter(|length| (HEADER_SIZE as u32..=MAX_LENGTH).contains(length))?;
     let whole = memory.bytes(address, u64::from(length))?;
-    sums_to_zero(whole).then_some(Table { signature, body: whole.get(HEADER_SIZE..)? })
+    sums_to_zero(whole).then_some(Table {
+        signature,
+        body: whole.get(HEADER_SIZE..)?,
+    })
 }
 
 /// All tables that the root list names and that can be read.
@@ -35,7 +39,8 @@ pub fn walk<'a, M: BootMemory<'a>>(root: Root, memory: &M) -> impl Iterator<Item
     };
     let list = read(address, memory).filter(|table| table.signature == *signature);
     let entries = list.map_or(&[][..], |table| table.body).chunks_exact(width);
-    let addresses = entries.filter_map(|entry| u64_at(entry, 0).or_else(|| u32_at(entry, 0).map(u64::from)));
+    let addresses =
+        entries.filter_map(|entry| u64_at(entry, 0).or_else(|| u32_at(entry, 0).map(u64::from)));
     addresses.filter_map(|address| read(address, memory))
 }
 
@@ -52,11 +57,24 @@ mod tests {
         broken[36] ^= 1;
         let mut long = table(b"BAD2", b"x");
         long[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
-        let list: Vec<u8> = [0x2000u64, 0x3000, 0x4000, u64::MAX].iter().flat_map(|a| a.to_le_bytes()).collect();
+        let list: Vec<u8> = [0x2000u64, 0x3000, 0x4000, u64::MAX]
+            .iter()
+            .flat_map(|a| a.to_le_bytes())
+            .collect();
         let mut memory = Pieces::default();
-        memory.put(0x1000, table(b"XSDT", &list)).put(0x2000, broken).put(0x3000, long).put(0x4000, table(b"GOOD", b"yes"));
-        let found: Vec<_> = walk(Root::Xsdt(0x1000), &memory).map(|t| (t.signature, t.body.to_vec())).collect();
+        memory
+            .put(0x1000, table(b"XSDT", &list))
+            .put(0x2000, broken)
+            .put(0x3000, long)
+            .put(0x4000, table(b"GOOD", b"yes"));
+        let found: Vec<_> = walk(Root::Xsdt(0x1000), &memory)
+            .map(|t| (t.signature, t.body.to_vec()))
+            .collect();
         assert_eq!(found, [(*b"GOOD", b"yes".to_vec())]);
-        assert_eq!(walk(Root::Rsdt(0x1000), &memory).count(), 0, "an XSDT is no RSDT");
+        assert_eq!(
+            walk(Root::Rsdt(0x1000), &memory).count(),
+            0,
+            "an XSDT is no RSDT"
+        );
     }
 }

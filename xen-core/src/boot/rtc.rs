@@ -28,7 +28,11 @@ impl Registers {
     #[must_use]
     pub fn unix_seconds(&self) -> Option<u64> {
         let number = |value: u8| {
-            if self.status_b & STATUS_BINARY != 0 { value } else { (value >> 4) * 10 + (value & 0xf) }
+            if self.status_b & STATUS_BINARY != 0 {
+                value
+            } else {
+                (value >> 4) * 10 + (value & 0xf)
+            }
         };
         let mut hour = number(self.hour & !AFTERNOON);
         if self.status_b & STATUS_24_HOURS == 0 {
@@ -36,7 +40,13 @@ impl Registers {
         }
         let (second, minute) = (number(self.second), number(self.minute));
         let (day, month, year) = (number(self.day), number(self.month), number(self.year));
-        if second > 60 || minute > 59 || hour > 23 || !(1..=31).contains(&day) || !(1..=12).contains(&month) || year > 99 {
+        if second > 60
+            || minute > 59
+            || hour > 23
+            || !(1..=31).contains(&day)
+            || !(1..=12).contains(&month)
+            || year > 99
+        {
             return None;
         }
         let year = u64::from(year) + if year < 70 { 2000 } else { 1900 };
@@ -48,7 +58,11 @@ impl Registers {
 /// Days from 1970-01-01 to a date of the Gregorian calendar from then on.
 fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     // The year begins in March, so that the leap day is its last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let leap_days = year / 4 - year / 100 + year / 400;
     // Days before the month: 31, 30, 31, 30, 31 repeated.
     let days_before_month = (153 * month + 2) / 5;
@@ -60,20 +74,48 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const BCD_24: Registers =
-        Registers { second: 0x56, minute: 0x34, hour: 0x12, day: 0x29, month: 0x02, year: 0x24, status_b: STATUS_24_HOURS };
+    const BCD_24: Registers = Registers {
+        second: 0x56,
+        minute: 0x34,
+        hour: 0x12,
+        day: 0x29,
+        month: 0x02,
+        year: 0x24,
+        status_b: STATUS_24_HOURS,
+    };
 
     #[test]
     fn formats() {
         // date -u -d '2024-02-29 12:34:56' +%s
         assert_eq!(BCD_24.unix_seconds(), Some(1_709_210_096));
         let binary = Registers {
-            second: 56, minute: 34, hour: 12, day: 29, month: 2, year: 24, status_b: STATUS_24_HOURS | STATUS_BINARY,
+            second: 56,
+            minute: 34,
+            hour: 12,
+            day: 29,
+            month: 2,
+            year: 24,
+            status_b: STATUS_24_HOURS | STATUS_BINARY,
         };
         assert_eq!(binary.unix_seconds(), Some(1_709_210_096));
-        let twelve = |hour| Registers { hour, status_b: 0, ..BCD_24 }.unix_seconds();
-        assert_eq!(twelve(0x12), Some(1_709_210_096 - 12 * 3600), "12 in the morning is midnight");
-        assert_eq!(twelve(0x12 | AFTERNOON), Some(1_709_210_096), "12 in the afternoon is noon");
+        let twelve = |hour| {
+            Registers {
+                hour,
+                status_b: 0,
+                ..BCD_24
+            }
+            .unix_seconds()
+        };
+        assert_eq!(
+            twelve(0x12),
+            Some(1_709_210_096 - 12 * 3600),
+            "12 in the morning is midnight"
+        );
+        assert_eq!(
+            twelve(0x12 | AFTERNOON),
+            Some(1_709_210_096),
+            "12 in the afternoon is noon"
+        );
         assert_eq!(twelve(0x01 | AFTERNOON), Some(1_709_210_096 + 3600));
     }
 
@@ -81,7 +123,10 @@ mod tests {
     fn calendar() {
         assert_eq!(days_since_1970(1970, 1, 1), 0);
         assert_eq!(days_since_1970(2000, 3, 1), 11_017);
-        assert_eq!(days_since_1970(2100, 3, 1), days_since_1970(2100, 2, 28) + 1);
+        assert_eq!(
+            days_since_1970(2100, 3, 1),
+            days_since_1970(2100, 2, 28) + 1
+        );
         let mut days = 0;
         for year in 1970..2100 {
             for month in 1..=12 {
@@ -102,7 +147,22 @@ mod tests {
     #[test]
     fn a_clock_without_time() {
         assert_eq!(Registers::default().unix_seconds(), None);
-        assert_eq!(Registers { month: 0x13, ..BCD_24 }.unix_seconds(), None);
-        assert_eq!(Registers { hour: 0xff, day: 0xff, ..BCD_24 }.unix_seconds(), None);
+        assert_eq!(
+            Registers {
+                month: 0x13,
+                ..BCD_24
+            }
+            .unix_seconds(),
+            None
+        );
+        assert_eq!(
+            Registers {
+                hour: 0xff,
+                day: 0xff,
+                ..BCD_24
+            }
+            .unix_seconds(),
+            None
+        );
     }
 }

@@ -265,7 +265,7 @@ impl Plan {
     #[must_use]
     pub fn p2m_run(&self) -> (u64, u64) {
         if self.p2m.in_mapping {
-            (0, 0)
+            (self.pages_needed, 0)
         } else {
             (self.p2m.pfn.get(), self.p2m.frames + self.p2m.table_frames)
         }

@@ -5,7 +5,7 @@ use core::fmt;
 use hypercall_abi::arch_x86::CpuUserRegs;
 
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
-use crate::machine::{GuestMemory, Machine};
+use crate::machine::Machine;
 use crate::pv::mm;
 
 /// SHUTDOWN_crash.

@@ -1,7 +1,8 @@
 //! Page faults of ring 3: four owners, in this order.
 //!
 //! 1. The descriptor windows of the processor: an LDT page is filled lazily; what cannot be filled is reported at the
-//!    guest's own LDT address. 2. A write to a page table of the guest, which is emulated (ptwr). 3. Anything else is
+//!    guest's own LDT address. 2. A write to a page table of the guest, which is emulated (ptwr), whether or not
+//!    VMASST_TYPE_writable_pagetables is on: Xen no longer asks. 3. Anything else is
 //!    the guest's own. Faults in guest copies and faults of ours never come here: the machine side tells them apart.
 
 use hypercall_abi::arch_x86::CpuUserRegs;
@@ -27,9 +28,6 @@ pub mod code {
     pub const FETCH: u32 = 16;
 }
 
-/// VMASST_TYPE_writable_pagetables.
-const ASSIST_WRITABLE_PAGETABLES: u32 = 2;
-
 impl<M: Machine> Hypervisor<M> {
     pub(super) fn page_fault(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs, addr: u64) {
         let Some(Running { domain, vcpu: _, ctx }) = cpu.current.as_mut() else { return };
@@ -52,7 +50,6 @@ impl<M: Machine> Hypervisor<M> {
         } else if ctx.kernel_mode
             && error & (code::PRESENT | code::WRITE | code::RESERVED | code::FETCH)
                 == code::PRESENT | code::WRITE
-            && domain.assists(ASSIST_WRITABLE_PAGETABLES)
             && ro_fault::write_to_page_table(self, domain, ctx, regs, addr)
         {
             return;

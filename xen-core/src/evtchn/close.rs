@@ -145,7 +145,7 @@ impl<M: Machine> Hypervisor<M> {
         for port in first..domain.events.valid_ports() {
             // Most are not bound, which is not worth an error.
             let _ = self.close_port(domain, Port(port));
-            if port % BATCH == 0 && self.machine.must_yield() {
+            if port.is_multiple_of(BATCH) && self.machine.must_yield() {
                 domain.events.lock().next_reset = port + 1;
                 return Err(Stop::Preempted);
             }

@@ -27,7 +27,7 @@ impl<M: Machine> Hypervisor<M> {
     ) -> Result<(), Errno> {
         domain.vcpu(vcpu).ok_or(Errno::ENOENT)?;
         let room = PAGE_SIZE as u32 - size_of::<EvtchnFifoControlBlock>() as u32;
-        if offset > room || offset % 8 != 0 {
+        if offset > room || !offset.is_multiple_of(8) {
             return Err(Errno::EINVAL);
         }
         let page = self

@@ -130,6 +130,8 @@ fn copy_domain<M: Machine>(
         return Ok(caller.clone());
     }
     match end.what {
+        // ABI: whether there is such a domain is asked first.
+        What::Frame(_) if hv.granter(caller, end.domid).is_none() => Err(GntStatus::BAD_DOMAIN),
         What::Frame(_) => Err(GntStatus::PERMISSION_DENIED),
         What::Grant(_) => hv.granter(caller, end.domid).ok_or(GntStatus::BAD_DOMAIN),
     }

@@ -25,7 +25,7 @@ impl<M: Machine> Hypervisor<M> {
             // No processor may use a page that its granter believes to have back.
             flush_domain(self, domain, Flush::All);
         }
-        let mut since_look = 0;
+        let mut since_look = 0u32;
         loop {
             let next = domain.grants.mapped.lock().give_up_next();
             let Some(mapping) = next else { break };
@@ -33,7 +33,7 @@ impl<M: Machine> Hypervisor<M> {
                 self.give_up(&mapping);
             }
             since_look += 1;
-            if since_look % BATCH == 0 && self.machine.must_yield() {
+            if since_look.is_multiple_of(BATCH) && self.machine.must_yield() {
                 return Err(Stop::Preempted);
             }
         }

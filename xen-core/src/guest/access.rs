@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::machine::GuestMemory;
 use crate::num::is_canonical;
@@ -25,7 +25,8 @@ pub const fn is_guest_address(addr: u64) -> bool {
 }
 
 /// Whether a range of `len` bytes lies wholly in one guest part of the address space.
-const fn is_guest_range(addr: u64, len: u64) -> bool {
+#[must_use]
+pub const fn is_guest_range(addr: u64, len: u64) -> bool {
     if len == 0 {
         return true;
     }

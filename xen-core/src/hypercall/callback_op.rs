@@ -24,7 +24,12 @@ impl<M: Machine> Call<'_, M> {
                 let arg: CallbackUnregister = self.hv.machine.read(GuestHandle::from_addr(arg))?;
                 match arg.r#type {
                     CallbackType::NMI => self.ctx.set_nmi_handler(0),
-                    _ => return Err(Errno::EINVAL.into()),
+                    CallbackType::EVENT
+                    | CallbackType::FAILSAFE
+                    | CallbackType::SYSCALL
+                    | CallbackType::SYSENTER
+                    | CallbackType::SYSCALL32 => return Err(Errno::EINVAL.into()),
+                    _ => return Err(Errno::ENOSYS.into()),
                 }
             }
             _ => return Err(Errno::ENOSYS.into()),

@@ -16,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::Call;
 use crate::domain::Domain;
 use crate::grant::{CopyBatch, Unmap, UnmapBatch};
-use crate::guest::GuestAccess;
+use crate::guest::{GuestAccess, is_guest_range};
 use crate::machine::Machine;
 use crate::num::{GrantHandle, GrantRef, Mfn, PAGE_SIZE};
 use crate::outcome::{HypercallResult, Outcome};
@@ -81,7 +81,14 @@ impl<M: Machine> Call<'_, M> {
                 })
             }
             GnttabOp::CACHE_FLUSH => self.cache_flush(arg.cast(), count),
-            GnttabOp::SETUP_TABLE => self.single(arg, count, Self::setup_table),
+            GnttabOp::SETUP_TABLE => {
+                let op: GnttabSetupTable = self.hv.machine.read(arg.cast())?;
+                // ABI: a list that cannot be the guest's fails the call; one that is not mapped fails the element.
+                if !is_guest_range(op.frame_list.addr(), u64::from(op.nr_frames) * 8) {
+                    return Err(Errno::EFAULT.into());
+                }
+                self.single(arg, count, Self::setup_table)
+            }
             GnttabOp::QUERY_SIZE => self.single(arg, count, Self::query_size),
             GnttabOp::GET_STATUS_FRAMES => self.single(arg, count, Self::get_status_frames),
             GnttabOp::SET_VERSION => self.set_version(arg.cast()),
@@ -114,7 +121,7 @@ impl<M: Machine> Call<'_, M> {
     }
 
     fn should_stop(&self, index: u32) -> bool {
-        index != 0 && index % STRETCH == 0 && self.hv.machine.must_yield()
+        index != 0 && index.is_multiple_of(STRETCH) && self.hv.machine.must_yield()
     }
 
     /// Unmaps each element in batches that share a flush.

@@ -38,9 +38,16 @@ impl<M: Machine> Call<'_, M> {
                     return Self::multicall_again(entries, count, i);
                 }
                 Err(Stop::Preempted) => return Self::multicall_again(entries, count, i),
-                // XSA-213: the registers are another context's now, and so is the address space that the rest of
-                // the batch was given in.
-                Ok(Outcome::NoReturn) => return Ok(Outcome::NoReturn),
+                // XSA-213: the registers are another context's now, and may be in another address space than the one
+                // that the rest of the batch was given in.
+                Ok(Outcome::NoReturn) => {
+                    if self.ctx.kernel_mode {
+                        // ABI: the result of iret is what it loaded into RAX.
+                        entry.result = self.regs.rax;
+                        let _ = self.hv.machine.write_at(entries, at, &entry);
+                    }
+                    return Ok(Outcome::NoReturn);
+                }
             }
             self.hv.machine.write_at(entries, at, &entry)?;
         }

@@ -121,7 +121,8 @@ impl<M: Machine> Call<'_, M> {
                     return Ok(Outcome::Done(i as u64 + 1));
                 }
             }
-            return Err(Errno::ENOSPC.into());
+            // ABI: the number is unsigned and 32 bits wide on its way out.
+            return Ok(Outcome::Done(u64::from(Errno::ENOSPC.to_ret() as u32)));
         };
         if slots[index].load(Ordering::SeqCst) == 0 {
             return Err(Errno::EINVAL.into());

@@ -69,7 +69,7 @@ impl<M: Machine> Call<'_, M> {
             }
             VcpuOp::SET_PERIODIC_TIMER => {
                 let arg: VcpuSetPeriodicTimer = machine.read(GuestHandle::from_addr(arg))?;
-                if arg.period_ns < MIN_PERIOD_NS {
+                if arg.period_ns < MIN_PERIOD_NS || i64::try_from(arg.period_ns).is_err() {
                     return Err(Errno::EINVAL.into());
                 }
                 hv.set_periodic(&vcpu, arg.period_ns);
@@ -125,11 +125,11 @@ impl<M: Machine> Call<'_, M> {
         if vcpu.info().is_none() {
             return Err(Errno::EINVAL.into());
         }
+        let mut guest = Box::new([0u8; size_of::<VcpuGuestContext>()]);
+        self.hv.machine.read_bytes(arg, &mut guest[..])?;
         if vcpu.flags().contains(VcpuFlags::INITIALISED) {
             return Err(Errno::EEXIST.into());
         }
-        let mut guest = Box::new([0u8; size_of::<VcpuGuestContext>()]);
-        self.hv.machine.read_bytes(arg, &mut guest[..])?;
         let guest: VcpuGuestContext = zerocopy::transmute!(*guest);
         let mut ctx = vcpu.parked.lock().take().ok_or(Errno::EBUSY)?;
         let result = context::prepare(self.hv, self.domain, vcpu, &mut ctx, &guest);

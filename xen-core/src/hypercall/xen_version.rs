@@ -2,7 +2,7 @@
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::version::{CompileInfo, FeatureInfo, PlatformParameters, VersionOp};
+use hypercall_abi::version::{BuildId, CompileInfo, FeatureInfo, PlatformParameters, VersionOp};
 use hypercall_abi::xen::VmassistType;
 
 use super::Call;
@@ -81,7 +81,16 @@ impl<M: Machine> Call<'_, M> {
             }
             VersionOp::BUILD_ID => {
                 // The image carries none; whoever may not ask hears that first.
-                return Err(if privileged { Errno::ENODATA } else { Errno::EPERM }.into());
+                if !privileged {
+                    return Err(Errno::EPERM.into());
+                }
+                if !arg.is_null() {
+                    let request: BuildId = machine.read(arg.cast())?;
+                    if request.len == 0 {
+                        return Err(Errno::EINVAL.into());
+                    }
+                }
+                return Err(Errno::ENODATA.into());
             }
             _ => return Err(Errno::ENOSYS.into()),
         }

@@ -2,9 +2,9 @@
 
 /// How TSC ticks become nanoseconds: `ns = (ticks << shift or >> -shift) * mul >> 32`, as guests compute it
 /// (public header xen.h, `struct vcpu_time_info`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TscScale {
-    /// 32.32 fixed-point multiplier; never 0.
+    /// 32.32 fixed-point multiplier; never 0 for a counter that counts.
     pub mul: u32,
     /// Shift applied before the multiplication; negative means right.
     pub shift: i8,

@@ -103,7 +103,7 @@ pub fn print(rip: Option<u64>, mut frame_pointer: u64) {
     // Stacks are aligned to their size, except the boot stack, which lies in the image and ends in zeroes.
     let stack = frame_pointer & !(STACK_SIZE - 1)..(frame_pointer | (STACK_SIZE - 1)) - 15;
     for _ in 0..FRAMES_MAX {
-        if !stack.contains(&frame_pointer) || frame_pointer % 8 != 0 {
+        if !stack.contains(&frame_pointer) || !frame_pointer.is_multiple_of(8) {
             break;
         }
         let frame = frame_pointer as *const [u64; 2];

@@ -3,6 +3,7 @@
 
 use crate::metal::cpu::{cpuid, msr};
 use crate::metal::entry::HypervisorFrame;
+use crate::metal::panic;
 
 const BANKS_MAX: u64 = 32;
 const REGISTERS_PER_BANK: u32 = 4;
@@ -28,6 +29,7 @@ fn banks() -> u32 {
 
 /// Reports what the banks hold and panics: what the error destroyed cannot be told.
 pub fn handle(frame: &HypervisorFrame) -> ! {
+    panic::prepare();
     let status = msr::try_read(msr::MCG_STATUS).unwrap_or(0);
     for bank in 0..banks() {
         let register = msr::MC0_CTL + bank * REGISTERS_PER_BANK;

@@ -5,6 +5,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::metal::boot::logger;
 use crate::metal::cpu::{control, percpu};
 use crate::metal::entry::HypervisorFrame;
 use crate::metal::{backtrace, power, serial};
@@ -112,7 +113,15 @@ fn begin() {
     if PANICKING.swap(true, Ordering::SeqCst) {
         power::halt();
     }
+    prepare();
+}
+
+/// From now on no output waits for a lock whose holder may never go on.
+pub fn prepare() {
     serial::take_over();
+    if let Some(console) = logger::console() {
+        console.start_emergency();
+    }
 }
 
 fn stop() -> ! {

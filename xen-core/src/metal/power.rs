@@ -1,6 +1,8 @@
 //! Restarting, halting and switching off the machine.
 // UNSAFETY: port I/O, an empty interrupt table, halting.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use spin::Once;
 use x86_64::instructions::port::Port;
 use xen_core::acpi::AcpiFacts;
@@ -18,10 +20,11 @@ struct Facts {
     fadt: Option<Fadt>,
     soft_off: Option<SleepType>,
     method: Option<RebootMethod>,
-    noreboot: bool,
 }
 
 static FACTS: Once<Facts> = Once::new();
+/// The machine must not restart by itself.
+static NO_REBOOT: AtomicBool = AtomicBool::new(false);
 
 /// Sleep enable bit of the power management control registers (ACPI 6.5, 4.8.3.2.1).
 const SLEEP_ENABLE: u16 = 1 << 13;
@@ -37,19 +40,24 @@ const RESET_NOW: u8 = 0x06;
 /// Port accesses to wait for one method to take effect: about a tenth of a second.
 const WAIT: u32 = 100_000;
 
+/// Keeps what the options say about restarting: as early as they are known.
+pub fn set_policy(options: &Options) {
+    let no_reboot = options.noreboot || options.reboot == Some(RebootMethod::No);
+    NO_REBOOT.store(no_reboot, Ordering::Relaxed);
+}
+
 /// Keeps the facts.
 pub fn set_up(acpi: &AcpiFacts, options: &Options) {
     FACTS.call_once(|| Facts {
         fadt: acpi.fadt,
         soft_off: acpi.soft_off,
         method: options.reboot,
-        noreboot: options.noreboot || options.reboot == Some(RebootMethod::No),
     });
 }
 
 /// True if the machine must not restart by itself (`noreboot`).
 pub fn must_not_reboot() -> bool {
-    FACTS.get().is_some_and(|facts| facts.noreboot)
+    NO_REBOOT.load(Ordering::Relaxed)
 }
 
 /// Some microseconds: accesses to a port that nothing uses.

@@ -185,6 +185,10 @@ impl Memory {
         }
         info.set_owner(None);
         info.set_count(CountWord::new(FrameState::Detached));
+        // ABI: the M2P entry lives as long as the frame: a mapping that outlives the allocation still finds it.
+        if let Some(entry) = self.m2p.get().and_then(|m2p| m2p.get(mfn.0 as usize)) {
+            entry.store(Pfn::INVALID.get(), Ordering::Relaxed);
+        }
         self.release_detached(mfn, 0);
     }
 

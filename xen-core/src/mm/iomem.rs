@@ -12,20 +12,27 @@ pub struct IoRules {
     /// First frame number that the processor's physical addresses cannot express.
     limit: u64,
     denied: RankedMutex<Vec<Range<u64>>>,
+    read_only: RankedMutex<Vec<Range<u64>>>,
 }
 
 impl IoRules {
     pub(super) const fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            denied: RankedMutex::new(Rank::Machine, Vec::new()),
-        }
+        Self { limit, denied: RankedMutex::new(Rank::Machine, Vec::new()), read_only: RankedMutex::new(Rank::Machine, Vec::new()) }
     }
 
     pub(super) fn deny(&self, start: Mfn, count: u64) {
         self.denied
             .lock()
             .push(start.0..start.0.saturating_add(count));
+    }
+
+    pub(super) fn protect(&self, start: Mfn, count: u64) {
+        self.read_only.lock().push(start.0..start.0.saturating_add(count));
+    }
+
+    /// Whether guests may look at this device frame but not write to it.
+    pub(super) fn is_read_only(&self, mfn: Mfn) -> bool {
+        self.read_only.lock().iter().any(|range| range.contains(&mfn.0))
     }
 
     /// Whether the hardware domain may map this device frame. Beyond the processor's address width nothing is: such

@@ -58,6 +58,8 @@ pub struct Memory {
     linear_tables: AtomicBool,
     /// First frame of each 2 MiB chunk of the machine-to-physical table; `None` for a hole.
     m2p_chunks: Once<Box<[Option<Mfn>]>>,
+    /// The machine-to-physical table, whose entries become invalid with their frames.
+    m2p: Once<&'static [AtomicU64]>,
 }
 
 /// End of the memory that is the firmware's by tradition.
@@ -79,6 +81,7 @@ impl Memory {
             noncoherent_freed: AtomicBool::new(false),
             linear_tables: AtomicBool::new(false),
             m2p_chunks: Once::new(),
+            m2p: Once::new(),
         }
     }
 
@@ -123,6 +126,18 @@ impl Memory {
     /// are the hypervisor's).
     pub fn deny_iomem(&self, start: Mfn, count: u64) {
         self.io.deny(start, count);
+    }
+
+    /// Lets `count` device frames from `start` on be mapped, but not written (IO-APICs, which the hypervisor programs):
+    /// mappings that ask for more are made read-only.
+    pub fn protect_iomem(&self, start: Mfn, count: u64) {
+        self.io.protect(start, count);
+    }
+
+    /// Whether a device frame may only be read.
+    #[must_use]
+    pub fn iomem_is_read_only(&self, mfn: Mfn) -> bool {
+        self.io.is_read_only(mfn)
     }
 
     /// Whether a domain with rights on devices may map this frame, which is not RAM.
@@ -213,6 +228,11 @@ impl Memory {
     #[must_use]
     pub fn linear_tables(&self) -> bool {
         self.linear_tables.load(Ordering::Relaxed)
+    }
+
+    /// Tells the entries of the machine-to-physical table, one for each frame.
+    pub fn set_m2p(&self, entries: &'static [AtomicU64]) {
+        self.m2p.call_once(|| entries);
     }
 
     /// Tells where the machine-to-physical table lies: first frame of each 2 MiB chunk, `None` where the table has a

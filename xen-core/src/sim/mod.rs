@@ -52,7 +52,7 @@ impl Default for SimConfig {
 pub struct SimMachine {
     config: SimConfig,
     ram: Box<[FrameWords]>,
-    m2p: Box<[AtomicU64]>,
+    pub(super) m2p: &'static [AtomicU64],
     cpus: Box<[Mutex<pv_cpu::CpuState>]>,
     now_ns: AtomicU64,
     /// Calls of `must_yield` until it says yes; `u64::MAX` = never.
@@ -104,7 +104,7 @@ impl SimMachine {
         Self {
             config,
             ram: ram.into_boxed_slice(),
-            m2p: m2p.into_boxed_slice(),
+            m2p: Box::leak(m2p.into_boxed_slice()),
             cpus: cpus.into_boxed_slice(),
             now_ns: AtomicU64::new(1_000_000_000),
             yield_after: AtomicU64::new(u64::MAX),

@@ -48,8 +48,10 @@ pub(super) fn memory(config: SimConfig) -> Memory {
 pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
     let machine = SimMachine::new(config);
     let policies = CpuPolicies::detect(&machine);
+    let mem = memory(config);
+    mem.set_m2p(machine.m2p);
     Hypervisor {
-        mem: memory(config),
+        mem,
         domains: DomainTable::new(),
         sched: Scheduler::new(),
         timers: Timers::new(config.cpus),

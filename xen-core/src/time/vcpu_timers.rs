@@ -25,7 +25,8 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Arms the one-shot timer for an absolute time; one that has passed fires at once.
     pub fn set_singleshot(&self, vcpu: &Arc<Vcpu>, deadline_ns: u64) {
-        if deadline_ns <= self.machine.now_ns() {
+        // ABI: times are signed. One before the beginning has passed too.
+        if deadline_ns <= self.machine.now_ns() || deadline_ns.cast_signed() < 0 {
             self.stop_singleshot(vcpu);
             self.send_virq(vcpu, Virq::TIMER);
             return;

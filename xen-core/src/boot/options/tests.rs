@@ -136,7 +136,9 @@ fn control_domain_memory() {
 
 #[test]
 fn control_domain_pages() {
-    let pages = |value: &'static str, available, default| Dom0Mem::parse(value).unwrap().pages(available, default);
+    let pages = |value: &'static str, available, default| {
+        Dom0Mem::parse(value).unwrap().pages(available, default)
+    };
     assert_eq!(Dom0Mem::default().pages(1000, 900), 900);
     assert_eq!(pages("4M", 10_000, 900), 1024);
     assert_eq!(pages("4G", 10_000, 900), 10_000);

@@ -13,7 +13,7 @@ use hypercall_abi::grant_table::{
     GntStatus, GntmapFlags, GnttabMapGrantRef, GnttabOp, GnttabUnmapGrantRef, GrantFlags, GrantType,
 };
 use hypercall_abi::xen::{DomId, HypercallNr};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::guest::GuestAccess;
 use crate::hypervisor::Hypervisor;

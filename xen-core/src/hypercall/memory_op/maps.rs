@@ -30,7 +30,8 @@ impl<M: Machine> Call<'_, M> {
             (offset_of!(SharedInfo, arch) + offset_of!(ArchSharedInfo, max_pfn)) / 8;
         let target = self.named_domain(arg)?;
         let words = self.hv.machine.words(target.shared_info);
-        Ok(words[WORD].load(Ordering::Relaxed).wrapping_sub(1))
+        // A guest that has not said anything has frame 0.
+        Ok(words[WORD].load(Ordering::Relaxed).saturating_sub(1))
     }
 
     /// Where the guest sees the table. An ordinary guest is shown the largest there can be, so that it can move to a

@@ -15,8 +15,8 @@ use alloc::sync::Arc;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{
-    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemoryDomain, MemoryOp, PodTarget,
-    RemoveFromPhysmap, ReservedDeviceMemoryMap,
+    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemoryDomain, MemoryOp, PodTarget, RemoveFromPhysmap,
+    ReservedDeviceMemoryMap, VnumaTopologyInfo,
 };
 use hypercall_abi::xen::DomId;
 use zerocopy::{FromBytes, IntoBytes};
@@ -84,7 +84,11 @@ impl<M: Machine> Call<'_, M> {
                 let request: PodTarget = self.argument(arg)?;
                 return self.not_for_pv(request.domid, Errno::EINVAL);
             }
-            Op::ACCESS_OP | Op::GET_VNUMAINFO => return Err(Errno::EOPNOTSUPP.into()),
+            Op::GET_VNUMAINFO => {
+                let _: VnumaTopologyInfo = self.argument(arg)?;
+                return Err(Errno::EOPNOTSUPP.into());
+            }
+            Op::ACCESS_OP => return Err(Errno::EOPNOTSUPP.into()),
             // Paging, sharing, tables of 32-bit guests, and what nobody knows.
             _ => return Err(Errno::ENOSYS.into()),
         };

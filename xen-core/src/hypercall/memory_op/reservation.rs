@@ -133,12 +133,10 @@ impl<M: Machine> Call<'_, M> {
 
     fn remove_page(&self, target: &Domain, mfn: Mfn) -> Result<(), Errno> {
         let mem = &self.hv.mem;
-        // While this is held the page has no next owner, whose M2P entry would be spoilt.
         let _page = mem.get_page(mfn, target.id).ok_or(Errno::EINVAL)?;
         if !mem.drop_allocation(&target.pages, mfn) {
             return Err(Errno::EINVAL);
         }
-        set_m2p(&self.hv.machine, mfn, Pfn::INVALID);
         Ok(())
     }
 

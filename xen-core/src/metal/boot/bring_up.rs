@@ -1,7 +1,7 @@
 //! The second half of boot: on the first CPU's own stack, with a heap, device by device.
 // UNSAFETY: sets up the executing CPU.
 
-use super::{BootState, handover, take_state};
+use super::{BootState, handover, head, take_state};
 use crate::metal::cpu::{cpuid, features, fpu, gdt, idt, percpu, syscall_msr};
 use crate::metal::entry;
 use crate::metal::irq::{i8259, ioapic, lapic};
@@ -12,6 +12,7 @@ use crate::metal::{machine_check, pio, power};
 
 /// Makes the first CPU's data and goes on on its stack.
 pub fn start_first_cpu() -> ! {
+    head::check_boot_stack();
     let cpu = percpu::PerCpu::create(cpuid::initial_apic_id());
     gdt::create(cpu);
     // SAFETY: the stack was made just now; the state for the rest of boot is in a static.

@@ -27,7 +27,7 @@ use xen_core::sched::Scheduler;
 use xen_core::sync::{Rank, RankedMutex};
 use xen_core::time::{Timers, boot_time};
 
-use super::{BootState, early_log, free_memory};
+use super::{BootState, free_memory, logger};
 use crate::metal::cpu::{cpuid, percpu};
 use crate::metal::irq::ioapic;
 use crate::metal::machine::X86;
@@ -66,14 +66,14 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         write: serial::write,
         now_ns: clock::now_ns,
     });
-    early_log::forward_to(console.clone());
+    logger::forward_to(console.clone());
     // SAFETY: the table was mapped and filled for this number of frames.
-    let machine = X86 {
-        ram: unsafe { Ram::new(state.plan.frames) },
-    };
+    let ram = unsafe { Ram::new(state.plan.frames) };
+    let machine = X86 { ram };
     let e820: Vec<_> = state.boot.memory.entries().collect();
     let mem = books(state);
     mem.mark_device_memory(&e820);
+    mem.set_m2p(machine.ram.m2p_table());
     Hypervisor {
         policies: CpuPolicies::detect(&machine),
         mem,
@@ -82,10 +82,7 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         timers: Timers::new(percpu::count()),
         irqs: IrqTable::new(interrupt_configuration(state)),
         console,
-        wallclock: RankedMutex::new(
-            Rank::Machine,
-            boot_time(cmos::read(), clock::now_ns()),
-        ),
+        wallclock: RankedMutex::new(Rank::Machine, boot_time(cmos::read(), clock::now_ns())),
         e820,
         firmware: FirmwareInfo {
             keyboard_flags: state.keyboard_flags,
@@ -113,7 +110,7 @@ fn books(state: &BootState) -> Memory {
     let (first, count) = APIC_FRAMES;
     mem.deny_iomem(Mfn(first), count);
     for io_apic in state.acpi.madt.iter().flat_map(|madt| &madt.io_apics) {
-        mem.deny_iomem(Mfn::from_addr(u64::from(io_apic.address)), 1);
+        mem.protect_iomem(Mfn::from_addr(u64::from(io_apic.address)), 1);
     }
     mem
 }
@@ -153,7 +150,7 @@ fn interrupt_configuration(state: &BootState) -> Configuration {
 
 /// The serial line's interrupt is the hypervisor's.
 fn reserve_serial_interrupt(hypervisor: &Hypervisor<X86>, state: &BootState) {
-    let irq = state.options.com1.irq;
+    let irq = state.console_port.map_or(0, |port| port.irq);
     let Some(madt) = state.acpi.madt.as_ref().filter(|_| irq != 0) else {
         return;
     };

@@ -167,6 +167,7 @@ boot_l3:
     .skip 4096
 boot_l2:
     .skip 4 * 4096
+.globl boot_stack
 boot_stack:
     .skip {boot_stack_size}
 boot_stack_top:

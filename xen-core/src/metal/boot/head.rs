@@ -20,7 +20,7 @@ const BOOT_CS64: u64 = 0x08;
 /// Data selector of `boot_gdt`.
 const BOOT_DS: u64 = 0x10;
 /// Bytes of the stack that boot runs on until the per-CPU stack exists.
-const BOOT_STACK_SIZE: usize = 64 << 10;
+const BOOT_STACK_SIZE: usize = 256 << 10;
 
 global_asm!(
     include_str!("head.S"),
@@ -41,3 +41,18 @@ global_asm!(
     boot_stack_size = const BOOT_STACK_SIZE,
     options(att_syntax),
 );
+
+unsafe extern "C" {
+    /// Lowest byte of the boot stack, which has no guard page: the first page tables lie below.
+    static boot_stack: [u64; 512];
+}
+
+/// Panics if the boot stack was used to its end: it began as zeroes.
+pub fn check_boot_stack() {
+    // SAFETY: the symbol has at least this many words; what is running uses the other end.
+    let unused = unsafe { (&raw const boot_stack).read_volatile() };
+    assert!(
+        unused.iter().all(|&word| word == 0),
+        "the boot stack is too small"
+    );
+}

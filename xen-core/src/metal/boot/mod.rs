@@ -8,9 +8,9 @@
 // UNSAFETY: exports the symbol that head.S calls.
 
 mod bring_up;
-mod early_log;
 mod handover;
 mod head;
+pub mod logger;
 mod memory;
 
 use alloc::boxed::Box;
@@ -20,7 +20,7 @@ use spin::Mutex;
 use xen_core::acpi::AcpiFacts;
 use xen_core::boot::e820::E820;
 use xen_core::boot::modules::PhysRange;
-use xen_core::boot::options::{self, Options, Parsed};
+use xen_core::boot::options::{self, ComPort, Consoles, Options, Parsed};
 use xen_core::boot::plan::{Plan, Ranges};
 use xen_core::boot::{BootInfo, BootInfoError, BootMemory};
 
@@ -28,7 +28,7 @@ use crate::metal::cpu::features;
 use crate::metal::entry::patch;
 use crate::metal::mem::early::EarlyMemory;
 use crate::metal::mem::layout::EARLY_MAP_END;
-use crate::metal::{panic, serial};
+use crate::metal::{panic, power, serial};
 
 /// What the first half of boot found out.
 pub struct BootState {
@@ -48,6 +48,8 @@ pub struct BootState {
     pub taken: ArrayVec<PhysRange, 64>,
     /// Shift keys and locks of the keyboard, as the BIOS left them.
     pub keyboard_flags: u8,
+    /// The serial port that is the console.
+    pub console_port: Option<ComPort>,
 }
 
 /// Address of the keyboard's state in the BIOS data area.
@@ -82,9 +84,10 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         complaints,
         dom0_extra,
     } = options::parse(boot.command_line);
+    power::set_policy(&options);
     // Without a UART there is nobody to tell.
-    let _ = serial::init(&options.com1);
-    early_log::init(options.loglvl);
+    let console_port = console_port(&options).filter(serial::init);
+    logger::init(options.loglvl);
     print_banner(&boot);
     for complaint in &complaints {
         log::warn!("Command line: {complaint}");
@@ -102,6 +105,7 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         .chain(modules)
         .chain(boot.reserved.clone())
         .collect();
+    check_modules(&boot);
     let plan = match Plan::choose(&memory, &taken, EARLY_MAP_END) {
         Ok(plan) => plan,
         Err(error) => panic::fatal(format_args!("{error}")),
@@ -111,7 +115,7 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         unsafe { patch::enable_smap_instructions() };
     }
     // SAFETY: once, on the first page tables, with the plan for this memory.
-    unsafe { memory::switch_to_own_tables(&memory, &plan) };
+    unsafe { memory::switch_to_own_tables(&boot.memory, &plan) };
     *STATE.lock() = Some(Box::new(BootState {
         boot,
         options,
@@ -121,23 +125,47 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         plan,
         taken,
         keyboard_flags,
+        console_port,
     }));
     bring_up::start_first_cpu()
 }
 
+/// The serial port that option `console=` names; the first one where it names both.
+fn console_port(options: &Options) -> Option<ComPort> {
+    let Consoles { com1, com2, .. } = options.consoles;
+    if com1 {
+        return Some(options.com1);
+    }
+    com2.then_some(options.com2)
+}
+
+/// All modules must lie in memory: they are read through the direct map.
+fn check_modules(boot: &BootInfo<'_>) {
+    for (index, module) in boot.modules.as_slice().iter().enumerate() {
+        let range = module.range;
+        let inside = |ram: PhysRange| ram.start <= range.start && range.end <= ram.end;
+        if !boot.memory.ram().any(inside) {
+            let (start, end) = (range.start, range.end);
+            panic::fatal(format_args!(
+                "Module {index} at {start:#x} to {end:#x} lies outside of memory"
+            ));
+        }
+    }
+}
+
 fn stop_without_loader(error: BootInfoError) -> ! {
-    serial::init(&options::ComPort::first());
+    serial::init(&ComPort::first());
     panic::fatal(format_args!("{error}"))
 }
 
 /// What a user sees first, whatever the log level.
 fn print_banner(boot: &BootInfo<'_>) {
     let version = env!("CARGO_PKG_VERSION");
-    early_log::print(format_args!(
+    logger::print(format_args!(
         "Xenolith {version}: a Xen 4.17 compatible hypervisor"
     ));
-    early_log::print(format_args!("Bootloader: {}", boot.loader));
-    early_log::print(format_args!("Command line: {}", boot.command_line));
+    logger::print(format_args!("Bootloader: {}", boot.loader));
+    logger::print(format_args!("Command line: {}", boot.command_line));
     log::info!("Physical memory map:");
     for region in boot.memory.regions() {
         let (start, last) = (region.range.start, region.range.end - 1);

@@ -66,6 +66,12 @@ impl Ram {
         unsafe { &*((DIRECT_MAP_BASE + mfn.addr()) as *const FrameWords) }
     }
 
+    /// All entries of the machine-to-physical table.
+    pub fn m2p_table(&self) -> &'static [AtomicU64] {
+        // SAFETY: the table has `end` entries, mapped for ever (promise of `new`), used as atomics only.
+        unsafe { core::slice::from_raw_parts(M2P_BASE as *const AtomicU64, self.end as usize) }
+    }
+
     /// The frame's entry of the machine-to-physical table.
     pub fn m2p(&self, mfn: Mfn) -> Option<&'static AtomicU64> {
         // SAFETY: the table has `end` entries, mapped for ever (promise of `new`), used as atomics only.

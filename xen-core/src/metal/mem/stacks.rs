@@ -71,7 +71,11 @@ pub fn create(number: u32, cpu: *const PerCpu) {
     for stack in Stack::ALL {
         let top = top(number, stack);
         let end = (top | (STACK_SIZE - 1)) + 1;
-        let size = if stack == Stack::Main { STACK_SIZE } else { INTERRUPT_STACK_SIZE };
+        let size = if stack == Stack::Main {
+            STACK_SIZE
+        } else {
+            INTERRUPT_STACK_SIZE
+        };
         with_tables(|tables| {
             for page in (end - size..end).step_by(PAGE_SIZE as usize) {
                 let frame = tables.allocate();

@@ -53,7 +53,7 @@ impl Clock {
         } else {
             ticks >> -self.scale.shift
         };
-        (shifted * u128::from(self.scale.mul) >> 32) as u64
+        ((shifted * u128::from(self.scale.mul)) >> 32) as u64
     }
 
     fn tsc_at(&self, ns: u64) -> u64 {

@@ -1,6 +1,7 @@
 //! CPUID, asked for with the prefix or caught by CPUID faulting.
 
 use super::Trap;
+use crate::machine::TscScale;
 use crate::cpu_policy::{Asker, TscFacts, Via, cr4};
 use crate::domain::VcpuCtx;
 use crate::machine::Machine;
@@ -19,11 +20,12 @@ pub(super) const fn faults_in_user_mode(ctx: &VcpuCtx) -> bool {
 pub(super) fn execute<M: Machine>(trap: &mut Trap<'_, M>, via: Via) {
     let machine = &trap.hv.machine;
     let policy = &trap.domain.cpu_policy;
+    let hardware = trap.domain.privileges.hardware;
     let khz = u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX);
     let highest = machine.max_mfn().addr().saturating_sub(1);
     let asker = Asker {
         kernel_mode: trap.ctx.kernel_mode,
-        hardware: trap.domain.privileges.hardware,
+        hardware,
         via,
         host_osxsave: machine.cr4() & cr4::OSXSAVE != 0,
         guest_osxsave: trap.ctx.cr4 & cr4::OSXSAVE != 0,
@@ -33,11 +35,12 @@ pub(super) fn execute<M: Machine>(trap: &mut Trap<'_, M>, via: Via) {
             emulated: false,
             reliable: machine.tsc_is_reliable(),
             mode: TSC_MODE_DEFAULT,
-            khz,
+            // The hardware domain's counter is the host's and never described as anything else.
+            khz: if hardware { 0 } else { khz },
             host_khz: khz,
             incarnation: 0,
             offset_ns: 0,
-            scale: machine.tsc_scale(),
+            scale: if hardware { TscScale::default() } else { machine.tsc_scale() },
         },
     };
     let regs = &mut trap.regs;

@@ -10,7 +10,7 @@ use crate::domain::{MAX_GDT_ENTRIES, PendingException, VcpuCtx};
 use crate::emulate::decode::{self, CodeWidth, DecodeError, MAX_LENGTH};
 use crate::guest::is_guest_address;
 use crate::machine::{Frames, GuestFault, Machine, PvCpu, SegmentBase, SelectorReg};
-use crate::num::PAGE_SIZE;
+use crate::num::{PAGE_SIZE, is_canonical};
 
 /// Selector of the flat 64-bit code segment in the reserved part of every GDT (public header xen-x86_64.h).
 const FLAT_CS64: u16 = 0xe033;
@@ -150,6 +150,10 @@ impl Snapshot {
         while snapshot.len < room {
             let in_page = (PAGE_SIZE - addr % PAGE_SIZE) as usize;
             let chunk = in_page.min(room - snapshot.len);
+            if !is_canonical(addr) {
+                // Fetching there is #GP by itself: no page is missing.
+                break;
+            }
             if !is_guest_address(addr) {
                 snapshot.end = Some(GuestFault {
                     addr,

@@ -59,6 +59,12 @@ pub const fn is_writable(entry: u64) -> bool {
     entry & RW != 0
 }
 
+/// The entry without the right to write.
+#[must_use]
+pub const fn without_write(entry: u64) -> u64 {
+    entry & !RW
+}
+
 /// The frame that the entry points to.
 #[must_use]
 pub const fn target(entry: u64) -> Mfn {

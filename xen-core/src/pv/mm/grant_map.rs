@@ -50,7 +50,7 @@ impl Place {
             return find_linear(hv, self.root, self.host_addr);
         }
         // XSA-227.
-        if self.host_addr % 8 != 0 {
+        if !self.host_addr.is_multiple_of(8) {
             return Err(GntStatus::GENERAL_ERROR);
         }
         Ok(Entry {

@@ -277,7 +277,7 @@ fn update_descriptor() {
         );
     }
     for (name, address) in [
-        ("nowhere", u64::MAX & !7),
+        ("nowhere", !7),
         ("behind memory", 1 << 48),
         ("a page table", mmu::boot_root() << 12),
         ("device memory", 0xfee0_0000),

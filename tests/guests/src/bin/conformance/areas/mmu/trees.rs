@@ -247,7 +247,7 @@ fn tree() {
     pages::write(l1 + 5 * 8, entry(page, mmu::PRESENT | mmu::WRITABLE));
     pages::write(l2, entry(l1, mmu::PRESENT | mmu::WRITABLE));
     pages::write(l3, entry(l2, mmu::PRESENT | mmu::WRITABLE));
-    let slot = mmu::boot_root() << 12 | SLOT * 8;
+    let slot = (mmu::boot_root() << 12) | (SLOT * 8);
     let hook = |value| {
         mmu_update(
             &[MmuUpdate {

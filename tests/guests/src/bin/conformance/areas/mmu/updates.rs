@@ -105,7 +105,7 @@ fn commands() {
     );
     same(
         "store with A and D kept",
-        one(machine + 8 | 2, 0x55),
+        one((machine + 8) | 2, 0x55),
         (0, 1),
     );
     bits(
@@ -115,7 +115,7 @@ fn commands() {
     );
     same(
         "store without translation",
-        one(machine + 8 | 3, 0x56),
+        one((machine + 8) | 3, 0x56),
         (0, 1),
     );
     for command in 4..8 {
@@ -248,29 +248,29 @@ fn upper_levels() {
     for slot in [256, 257, 260, 271] {
         same(
             format_args!("hypervisor's slot {slot}"),
-            one(root << 12 | slot * 8, 0),
+            one((root << 12) | (slot * 8), 0),
             failed(Errno::EINVAL),
         );
         same(
             format_args!("hypervisor's slot {slot} with an entry"),
-            one(root << 12 | slot * 8, entry(page, 7)),
+            one((root << 12) | (slot * 8), entry(page, 7)),
             failed(Errno::EINVAL),
         );
     }
     for slot in [0, 255, 272, 510] {
         same(
             format_args!("empty slot {slot}"),
-            one(root << 12 | slot * 8, 0),
+            one((root << 12) | (slot * 8), 0),
             (0, 1),
         );
         same(
             format_args!("absent slot {slot}"),
-            one(root << 12 | slot * 8, 0xff_fffe),
+            one((root << 12) | (slot * 8), 0xff_fffe),
             (0, 1),
         );
         same(
             format_args!("empty slot {slot} again"),
-            one(root << 12 | slot * 8, 0),
+            one((root << 12) | (slot * 8), 0),
             (0, 1),
         );
     }
