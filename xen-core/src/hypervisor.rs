@@ -67,7 +67,11 @@ impl CpuLocal {
     /// An idle processor.
     #[must_use]
     pub const fn new(id: CpuId) -> Self {
-        Self { id, current: None, guest_root_loaded: false }
+        Self {
+            id,
+            current: None,
+            guest_root_loaded: false,
+        }
     }
 }
 

@@ -115,7 +115,7 @@ abi_structs! {
     /// Argument of `scheduler_op`.
     pub struct SysctlSchedulerOp = "xen_sysctl_scheduler_op" [32] {
         pub cpupool_id: u32,
-        /// A [`SchedulerId`](crate::domctl::SchedulerId).
+        /// A [`SchedulerId`].
         pub sched_id: u32,
         /// [`SysctlSchedulerOpCmd`].
         pub cmd: u32,

@@ -17,13 +17,13 @@ use super::notes::PaeMode;
 use super::page_tables::PageTables;
 use super::plan::{Demand, Plan};
 use super::start_info::{self, BootInfo};
-use super::{hypercall_page, KernelError};
+use super::{KernelError, hypercall_page};
 use crate::boot::options::MemSize;
 use crate::domain::{Domain, DomainConfig, Privileges, VcpuInfo};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::{AllocOptions, PageType};
-use crate::num::{Mfn, Pfn, VcpuId, PAGE_SIZE};
+use crate::num::{Mfn, PAGE_SIZE, Pfn, VcpuId};
 use crate::outcome::{Budget, Stop};
 use crate::pv::context;
 
@@ -59,7 +59,10 @@ pub struct LoadedDom0 {
 
 impl LoadedDom0 {
     fn mfn(&self, pfn: Pfn) -> Mfn {
-        self.frames.get(pfn.get() as usize).copied().unwrap_or(Mfn::INVALID)
+        self.frames
+            .get(pfn.get() as usize)
+            .copied()
+            .unwrap_or(Mfn::INVALID)
     }
 }
 
@@ -69,10 +72,19 @@ impl<M: Machine> Hypervisor<M> {
     ///
     /// # Errors
     /// The kernel or its demands do not fit the machine.
-    pub fn load_dom0(&self, image: &Dom0Image<'_>, coming_pages: u64) -> Result<LoadedDom0, KernelError> {
+    pub fn load_dom0(
+        &self,
+        image: &Dom0Image<'_>,
+        coming_pages: u64,
+    ) -> Result<LoadedDom0, KernelError> {
         let nr_pages = self.dom0_pages(coming_pages);
-        let plan =
-            Plan::new(image.kernel, Demand { nr_pages, initrd_len: image.initrd.len() as u64 })?;
+        let plan = Plan::new(
+            image.kernel,
+            Demand {
+                nr_pages,
+                initrd_len: image.initrd.len() as u64,
+            },
+        )?;
         log::info!(
             "dom0: {} MiB, mapped {:#x}-{:#x}, entry {:#x}",
             nr_pages >> 8,
@@ -83,7 +95,10 @@ impl<M: Machine> Hypervisor<M> {
         let domain = self
             .create_domain(DomainConfig {
                 id: DomId(0),
-                privileges: Privileges { control: true, hardware: true },
+                privileges: Privileges {
+                    control: true,
+                    hardware: true,
+                },
                 max_vcpus: self.dom0_vcpus(),
                 max_evtchn_port: u32::MAX,
                 max_grant_frames: GRANT_FRAMES,
@@ -92,7 +107,11 @@ impl<M: Machine> Hypervisor<M> {
             })
             .map_err(|_| too_little(plan.pages_needed, 0))?;
         domain.pages.set_max_pages(u64::from(u32::MAX));
-        let mut loaded = LoadedDom0 { domain, plan, frames: Vec::new() };
+        let mut loaded = LoadedDom0 {
+            domain,
+            plan,
+            frames: Vec::new(),
+        };
         self.populate(&mut loaded)?;
         self.copy_image(&loaded, image)?;
         Ok(loaded)
@@ -113,15 +132,19 @@ impl<M: Machine> Hypervisor<M> {
             }
         }
         if plan.pae == PaeMode::ExtendedCr3 {
-            domain
-                .vm_assist
-                .fetch_or(1 << VmassistType::PAE_EXTENDED_CR3.0, core::sync::atomic::Ordering::Relaxed);
+            domain.vm_assist.fetch_or(
+                1 << VmassistType::PAE_EXTENDED_CR3.0,
+                core::sync::atomic::Ordering::Relaxed,
+            );
         }
         for id in 0..domain.max_vcpus() {
             self.create_vcpu(domain, VcpuId(id));
         }
         for id in 0..32 {
-            let info = VcpuInfo { mfn: domain.shared_info, first_word: id * VcpuInfo::WORDS };
+            let info = VcpuInfo {
+                mfn: domain.shared_info,
+                first_word: id * VcpuInfo::WORDS,
+            };
             info.set_upcall_mask(&self.machine, true);
         }
         self.start_first_vcpu(&loaded)?;
@@ -132,7 +155,9 @@ impl<M: Machine> Hypervisor<M> {
         let LoadedDom0 { domain, plan, .. } = loaded;
         let entry = plan.entry_state();
         let root = loaded.mfn(entry.l4);
-        let pin = |budget: &mut Budget| crate::pv::mm::pin_table(self, domain, root, PageType::L4, budget);
+        let pin = |budget: &mut Budget| {
+            crate::pv::mm::pin_table(self, domain, root, PageType::L4, budget)
+        };
         finish(pin).map_err(|_| KernelError::BadAddress("page tables"))?;
 
         let mut guest = Box::new(VcpuGuestContext::new_zeroed());
@@ -161,9 +186,13 @@ impl<M: Machine> Hypervisor<M> {
         let bytes = available.saturating_mul(PAGE_SIZE);
         let wanted = &self.options.dom0_mem;
         let in_pages = |size: MemSize| size.resolve(bytes) / PAGE_SIZE;
-        let fixed = wanted.fixed.map_or(available - (available / 16).min(MAX_RESERVE), in_pages);
+        let fixed = wanted
+            .fixed
+            .map_or(available - (available / 16).min(MAX_RESERVE), in_pages);
         let at_least = fixed.max(wanted.min.map_or(0, in_pages));
-        at_least.min(wanted.max.map_or(u64::MAX, in_pages)).min(available)
+        at_least
+            .min(wanted.max.map_or(u64::MAX, in_pages))
+            .min(available)
     }
 
     /// dom0's vCPUs, by `dom0_max_vcpus` or one per processor.
@@ -178,8 +207,9 @@ impl<M: Machine> Hypervisor<M> {
         let wanted = loaded.plan.pages_needed;
         while (loaded.frames.len() as u64) < wanted {
             let left = wanted - loaded.frames.len() as u64;
-            let (first, order) =
-                self.dom0_chunk(&loaded.domain, left).ok_or(too_little(wanted, wanted - left))?;
+            let (first, order) = self
+                .dom0_chunk(&loaded.domain, left)
+                .ok_or(too_little(wanted, wanted - left))?;
             for i in 0..1u64 << order {
                 let pfn = loaded.frames.len() as u64;
                 self.set_m2p(first.offset(i), Pfn(pfn));
@@ -194,7 +224,8 @@ impl<M: Machine> Hypervisor<M> {
         let fitting = left.max(1).ilog2().min(CHUNK_ORDER);
         (0..=fitting).rev().find_map(|order| {
             let first =
-                self.mem.allocate(&self.machine, &domain.pages, order, AllocOptions::default())?;
+                self.mem
+                    .allocate(&self.machine, &domain.pages, order, AllocOptions::default())?;
             Some((first, order))
         })
     }
@@ -223,7 +254,9 @@ impl<M: Machine> Hypervisor<M> {
         };
         let mut page = Box::new([0; PAGE_SIZE as usize]);
         start_info::encode(plan, &info, &mut page)?;
-        let pfn = plan.pfn_of(plan.start_info).ok_or(KernelError::BadAddress("start_info"))?;
+        let pfn = plan
+            .pfn_of(plan.start_info)
+            .ok_or(KernelError::BadAddress("start_info"))?;
         self.copy_to_pfns(loaded, pfn.addr(), &page[..])?;
         if let Some(pfn) = plan.hypercall_page {
             self.copy_to_pfns(loaded, pfn.addr(), &hypercall_page::bytes())?;
@@ -232,7 +265,12 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Copies to pseudo-physical memory; what the frames hold beyond the bytes is zero since their allocation.
-    fn copy_to_pfns(&self, loaded: &LoadedDom0, start: u64, bytes: &[u8]) -> Result<(), KernelError> {
+    fn copy_to_pfns(
+        &self,
+        loaded: &LoadedDom0,
+        start: u64,
+        bytes: &[u8],
+    ) -> Result<(), KernelError> {
         let mut at = start;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -252,7 +290,11 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Allocates all PFNs beyond the plan and writes the P2M.
     fn fill_p2m(&self, loaded: &LoadedDom0) -> Result<(), KernelError> {
-        let LoadedDom0 { domain, plan, frames } = loaded;
+        let LoadedDom0 {
+            domain,
+            plan,
+            frames,
+        } = loaded;
         let write = |pfn: u64, mfn: Mfn| {
             let leaf = loaded.mfn(Pfn(plan.p2m.pfn.get() + pfn / 512));
             self.machine.words(leaf)[(pfn % 512) as usize]
@@ -281,7 +323,9 @@ const fn too_little(needed: u64, given: u64) -> KernelError {
 }
 
 /// Runs a preemptible operation to its end: at boot nothing else waits.
-fn finish<T>(mut step: impl FnMut(&mut Budget) -> Result<T, Stop>) -> Result<T, hypercall_abi::errno::Errno> {
+fn finish<T>(
+    mut step: impl FnMut(&mut Budget) -> Result<T, Stop>,
+) -> Result<T, hypercall_abi::errno::Errno> {
     loop {
         match step(&mut Budget::unlimited()) {
             Ok(value) => return Ok(value),

@@ -46,7 +46,10 @@ impl<M: Machine> Hypervisor<M> {
     /// `EEXIST` if the number is taken, `ENOMEM`.
     pub fn create_domain(&self, config: DomainConfig) -> Result<Arc<Domain>, Errno> {
         let pages = self.mem.open_account(config.id).ok_or(Errno::EEXIST)?;
-        let shared_info = self.mem.allocate_shared(&self.machine, &pages).ok_or(Errno::ENOMEM)?;
+        let shared_info = self
+            .mem
+            .allocate_shared(&self.machine, &pages)
+            .ok_or(Errno::ENOMEM)?;
         let domain = Domain::new(DomainParts {
             id: config.id,
             privileges: config.privileges,
@@ -60,7 +63,11 @@ impl<M: Machine> Hypervisor<M> {
         self.publish_wallclock(&domain);
         // A table has a frame from the start: the toolstack writes its first entries before the guest runs.
         self.grow_grants(&domain, INITIAL_GRANT_FRAMES.min(config.max_grant_frames))?;
-        if self.domains.insert(domain.clone()) { Ok(domain) } else { Err(Errno::EEXIST) }
+        if self.domains.insert(domain.clone()) {
+            Ok(domain)
+        } else {
+            Err(Errno::EEXIST)
+        }
     }
 
     /// Creates vCPU `id`, down and uninitialised.

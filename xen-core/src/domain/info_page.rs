@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::machine::{Frames, FrameWords};
+use crate::machine::{FrameWords, Frames};
 use crate::num::Mfn;
 
 /// `evtchn_upcall_pending` within word 0.
@@ -39,10 +39,13 @@ impl VcpuInfo {
         if packed == u64::MAX {
             return None;
         }
-        Some(Self { mfn: Mfn(packed >> 9), first_word: (packed & 511) as usize })
+        Some(Self {
+            mfn: Mfn(packed >> 9),
+            first_word: (packed & 511) as usize,
+        })
     }
 
-    fn word<'m>(self, frames: &'m impl Frames, index: usize) -> &'m AtomicU64 {
+    fn word(self, frames: &impl Frames, index: usize) -> &AtomicU64 {
         let words: &FrameWords = frames.words(self.mfn);
         &words[(self.first_word + index) & 511]
     }
@@ -81,7 +84,9 @@ impl VcpuInfo {
     pub fn set_upcall_mask(self, frames: &impl Frames, masked: bool) {
         let word = self.word(frames, 0);
         if masked {
-            let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some((old & !MASK) | 0x100));
+            let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| {
+                Some((old & !MASK) | 0x100)
+            });
         } else {
             word.fetch_and(!MASK, Ordering::SeqCst);
         }
@@ -89,7 +94,7 @@ impl VcpuInfo {
 
     /// The `evtchn_pending_sel` word.
     #[must_use]
-    pub fn pending_sel<'m>(self, frames: &'m impl Frames) -> &'m AtomicU64 {
+    pub fn pending_sel(self, frames: &impl Frames) -> &AtomicU64 {
         self.word(frames, 1)
     }
 
@@ -106,13 +111,18 @@ impl VcpuInfo {
 
     /// The four words of `struct vcpu_time_info`.
     #[must_use]
-    pub fn time_words<'m>(self, frames: &'m impl Frames) -> [&'m AtomicU64; 4] {
-        [self.word(frames, 4), self.word(frames, 5), self.word(frames, 6), self.word(frames, 7)]
+    pub fn time_words(self, frames: &impl Frames) -> [&AtomicU64; 4] {
+        [
+            self.word(frames, 4),
+            self.word(frames, 5),
+            self.word(frames, 6),
+            self.word(frames, 7),
+        ]
     }
 
     /// All eight words, for copying the structure to a new place.
     #[must_use]
-    pub fn all_words<'m>(self, frames: &'m impl Frames) -> [&'m AtomicU64; Self::WORDS] {
+    pub fn all_words(self, frames: &impl Frames) -> [&AtomicU64; Self::WORDS] {
         core::array::from_fn(|i| self.word(frames, i))
     }
 }

@@ -22,8 +22,8 @@ pub use info_page::VcpuInfo;
 pub use table::DomainTable;
 pub use vcpu::{PollState, Runstate, Vcpu, VcpuFlags};
 pub use vcpu_ctx::{
-    Callback, Callbacks, DescriptorTable, Fatal, LdtState, PendingException, Segments, VcpuCtx, GDT_GUEST_FRAMES,
-    MAX_GDT_ENTRIES,
+    Callback, Callbacks, DescriptorTable, Fatal, GDT_GUEST_FRAMES, LdtState, MAX_GDT_ENTRIES,
+    PendingException, Segments, VcpuCtx,
 };
 
 use crate::evtchn::EventChannels;
@@ -114,7 +114,10 @@ impl Domain {
             dirty_cpus: RankedMutex::new(Rank::Machine, crate::machine::CpuMask::EMPTY),
             time_offset_s: AtomicU64::new(0),
             cpu_policy: parts.cpu_policy,
-            legacy_ports: RankedMutex::new(Rank::Machine, crate::emulate::legacy_ports::LegacyPorts::default()),
+            legacy_ports: RankedMutex::new(
+                Rank::Machine,
+                crate::emulate::legacy_ports::LegacyPorts::default(),
+            ),
             watchdogs: [AtomicU64::new(0), AtomicU64::new(0)],
         })
     }

@@ -25,7 +25,9 @@ impl DomainTable {
     /// No domain yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { domains: RankedMutex::new(Rank::DomainTable, HashMap::new()) }
+        Self {
+            domains: RankedMutex::new(Rank::DomainTable, HashMap::new()),
+        }
     }
 
     /// The domain with this number.
@@ -61,6 +63,7 @@ impl DomainTable {
     /// The hardware domain (dom0), which gets global VIRQs and the console's input.
     #[must_use]
     pub fn hardware(&self) -> Option<Arc<Domain>> {
-        self.get(DomId(0)).filter(|domain| domain.privileges.hardware)
+        self.get(DomId(0))
+            .filter(|domain| domain.privileges.hardware)
     }
 }

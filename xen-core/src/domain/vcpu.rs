@@ -41,8 +41,10 @@ bitflags! {
 
 impl VcpuFlags {
     /// Any of these keeps a vCPU off the processor.
-    pub const NOT_RUNNABLE: Self =
-        Self::DOWN.union(Self::BLOCKED).union(Self::PAUSED).union(Self::SHUTDOWN);
+    pub const NOT_RUNNABLE: Self = Self::DOWN
+        .union(Self::BLOCKED)
+        .union(Self::PAUSED)
+        .union(Self::SHUTDOWN);
 }
 
 /// The ports that a polling vCPU waits for.
@@ -110,7 +112,13 @@ pub const DEFAULT_PERIOD_NS: u64 = 10_000_000;
 impl Vcpu {
     /// A vCPU that is down and uninitialised, its `vcpu_info` at `info`.
     #[must_use]
-    pub fn new(domain: &Arc<Domain>, id: VcpuId, info: Option<VcpuInfo>, ctx: Box<VcpuCtx>, now_ns: u64) -> Arc<Self> {
+    pub fn new(
+        domain: &Arc<Domain>,
+        id: VcpuId,
+        info: Option<VcpuInfo>,
+        ctx: Box<VcpuCtx>,
+        now_ns: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             domain: Arc::downgrade(domain),
@@ -122,7 +130,11 @@ impl Vcpu {
             poll: RankedMutex::new(Rank::EventQueue, PollState::default()),
             runstate: RankedMutex::new(
                 Rank::Machine,
-                Runstate { state: 3, entry_time_ns: now_ns, time_ns: [0; 4] },
+                Runstate {
+                    state: 3,
+                    entry_time_ns: now_ns,
+                    time_ns: [0; 4],
+                },
             ),
             singleshot_ns: AtomicU64::new(0),
             period_ns: AtomicU64::new(DEFAULT_PERIOD_NS),

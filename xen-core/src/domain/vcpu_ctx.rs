@@ -202,14 +202,22 @@ impl VcpuCtx {
         let trap = &mut self.traps[2];
         trap.vector = 2;
         trap.flags = if address == 0 { 0 } else { 4 };
-        trap.cs = if address == 0 { 0 } else { crate::pv::selectors::FLAT_CS64 };
+        trap.cs = if address == 0 {
+            0
+        } else {
+            crate::pv::selectors::FLAT_CS64
+        };
         trap.address = address;
     }
 
     /// The root that belongs to the current mode.
     #[must_use]
     pub fn current_root(&self) -> Option<Mfn> {
-        if self.kernel_mode { self.kernel_root } else { self.user_root }
+        if self.kernel_mode {
+            self.kernel_root
+        } else {
+            self.user_root
+        }
     }
 
     /// Records an exception for delivery on the way out. One slot: a second one before delivery replaces the first
@@ -222,6 +230,10 @@ impl VcpuCtx {
 
     /// Records an exception that has no faulting address.
     pub fn inject_fault(&mut self, vector: u8, error_code: Option<u32>) {
-        self.inject(PendingException { vector, error_code, cr2: 0 });
+        self.inject(PendingException {
+            vector,
+            error_code,
+            cr2: 0,
+        });
     }
 }

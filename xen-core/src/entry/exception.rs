@@ -8,7 +8,7 @@ use super::vector;
 use crate::domain::{Callback, PendingException, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::Machine;
-use crate::pv::bounce::{self, Bounce, BounceError, ASSIST_ARCHITECTURAL_IOPL};
+use crate::pv::bounce::{self, ASSIST_ARCHITECTURAL_IOPL, Bounce, BounceError};
 use crate::pv::emulate::forced;
 use crate::pv::emulate::priv_op::{self, GpOutcome};
 
@@ -23,7 +23,9 @@ const fn has_error_code(vector: u8) -> bool {
 impl<M: Machine> Hypervisor<M> {
     /// An exception of vector `vector` happened in ring 3.
     pub(super) fn exception(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs, vector: u8) {
-        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else { return };
+        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else {
+            return;
+        };
         match vector {
             vector::PF => {
                 let addr = self.machine.fault_address();
@@ -74,7 +76,9 @@ impl<M: Machine> Hypervisor<M> {
         vector: u8,
         length: u64,
     ) {
-        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else { return };
+        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else {
+            return;
+        };
         let trap = ctx.traps[usize::from(vector)];
         // A guest kernel counts as ring 1 and a guest user as ring 3.
         let cpl = if ctx.kernel_mode { 1 } else { 3 };
@@ -89,10 +93,15 @@ impl<M: Machine> Hypervisor<M> {
             return;
         }
         regs.rip = regs.rip.wrapping_add(length);
-        let handler =
-            Callback { address: trap.address, mask_events: trap.flags & TRAP_MASK_EVENTS != 0 };
+        let handler = Callback {
+            address: trap.address,
+            mask_events: trap.flags & TRAP_MASK_EVENTS != 0,
+        };
         let iopl = domain.assists(ASSIST_ARCHITECTURAL_IOPL);
-        let bounce = Bounce { handler, error_code: None };
+        let bounce = Bounce {
+            handler,
+            error_code: None,
+        };
         if let Err(error) = bounce::deliver(&self.machine, iopl, vcpu.info(), ctx, regs, bounce) {
             self.crash_current(cpu, regs, format_args!("int {vector:#x}: {error:?}"));
         }
@@ -108,21 +117,34 @@ impl<M: Machine> Hypervisor<M> {
         let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else {
             return ControlFlow::Continue(());
         };
-        let PendingException { vector, mut error_code, cr2 } = exception;
+        let PendingException {
+            vector,
+            mut error_code,
+            cr2,
+        } = exception;
         let trap = ctx.traps[usize::from(vector)];
         if vector == vector::PF {
             // Both modes are ring 3 to the processor; the guest wants to know about its own two.
             if let Some(code) = &mut error_code {
-                *code = if ctx.kernel_mode { *code & !4 } else { *code | 4 };
+                *code = if ctx.kernel_mode {
+                    *code & !4
+                } else {
+                    *code | 4
+                };
             }
             if let Some(info) = vcpu.info() {
                 info.set_cr2(&self.machine, cr2);
             }
         }
-        let handler =
-            Callback { address: trap.address, mask_events: trap.flags & TRAP_MASK_EVENTS != 0 };
+        let handler = Callback {
+            address: trap.address,
+            mask_events: trap.flags & TRAP_MASK_EVENTS != 0,
+        };
         let iopl = domain.assists(ASSIST_ARCHITECTURAL_IOPL);
-        let bounce = Bounce { handler, error_code };
+        let bounce = Bounce {
+            handler,
+            error_code,
+        };
         match bounce::deliver(&self.machine, iopl, vcpu.info(), ctx, regs, bounce) {
             Ok(()) => {}
             Err(BounceError::NoHandler) => {
@@ -142,7 +164,9 @@ impl<M: Machine> Hypervisor<M> {
 
     /// A non-maskable interrupt of the machine: the hardware domain's first vCPU gets it.
     pub(super) fn platform_nmi(&self) {
-        let Some(domain) = self.domains.hardware() else { return };
+        let Some(domain) = self.domains.hardware() else {
+            return;
+        };
         if let Some(vcpu) = domain.vcpu(crate::num::VcpuId(0)) {
             vcpu.set_flags(VcpuFlags::NMI_PENDING);
             self.wake(vcpu);

@@ -16,7 +16,7 @@ use crate::domain::{Callback, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::Machine;
 use crate::num::Vector;
-use crate::pv::bounce::{self, Bounce, ASSIST_ARCHITECTURAL_IOPL};
+use crate::pv::bounce::{self, ASSIST_ARCHITECTURAL_IOPL, Bounce};
 use crate::pv::mode::rflags;
 use crate::sched::Decision;
 
@@ -66,7 +66,10 @@ impl<M: Machine> Hypervisor<M> {
 
     /// What a hypercall found out about its caller that only the caller's processor can act on.
     fn after_hypercall(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
-        let fatal = cpu.current.as_mut().and_then(|running| running.ctx.fatal.take());
+        let fatal = cpu
+            .current
+            .as_mut()
+            .and_then(|running| running.ctx.fatal.take());
         if let Some(fatal) = fatal {
             self.crash_current(cpu, regs, format_args!("{fatal:?}"));
         }
@@ -101,11 +104,16 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.
     fn reschedule(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) -> ControlFlow<()> {
-        let runnable = cpu.current.as_ref().is_some_and(|running| running.vcpu.is_runnable());
+        let runnable = cpu
+            .current
+            .as_ref()
+            .is_some_and(|running| running.vcpu.is_runnable());
         if runnable {
             let now = self.machine.now_ns();
             let current = cpu.current.as_ref().map(|running| running.vcpu.clone());
-            let Some(current) = current else { return ControlFlow::Continue(()) };
+            let Some(current) = current else {
+                return ControlFlow::Continue(());
+            };
             match self.sched.decide(&current, now) {
                 Decision::Stay => return ControlFlow::Break(()),
                 Decision::StayForSlice => {
@@ -132,7 +140,10 @@ impl<M: Machine> Hypervisor<M> {
         // A blocked vCPU stays loaded while nobody else wants the processor: most waits are short. One that was
         // taken down, paused or shut down goes at once, since others wait for it to be off.
         let keep = cpu.current.as_ref().is_some_and(|running| {
-            !running.vcpu.flags().intersects(VcpuFlags::DOWN | VcpuFlags::PAUSED | VcpuFlags::SHUTDOWN)
+            !running
+                .vcpu
+                .flags()
+                .intersects(VcpuFlags::DOWN | VcpuFlags::PAUSED | VcpuFlags::SHUTDOWN)
         });
         if keep {
             self.note_runstate(cpu, crate::pv::switch::BLOCKED);
@@ -144,7 +155,10 @@ impl<M: Machine> Hypervisor<M> {
             while let Some(vector) = self.machine.take_interrupt() {
                 self.handle_vector(cpu.id, vector);
             }
-            let awake = cpu.current.as_ref().is_some_and(|running| running.vcpu.is_runnable());
+            let awake = cpu
+                .current
+                .as_ref()
+                .is_some_and(|running| running.vcpu.is_runnable());
             if awake {
                 self.note_runstate(cpu, crate::pv::switch::RUNNING);
                 if let Some(running) = &cpu.current {
@@ -156,16 +170,18 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn note_runstate(&self, cpu: &CpuLocal, state: u32) {
-        if let Some(running) = &cpu.current {
-            if running.vcpu.runstate.lock().state != state {
-                running.vcpu.enter_runstate(state, self.machine.now_ns());
-            }
+        if let Some(running) = &cpu.current
+            && running.vcpu.runstate.lock().state != state
+        {
+            running.vcpu.enter_runstate(state, self.machine.now_ns());
         }
     }
 
     /// Exception, NMI, event upcall: in this order, each enters the guest kernel. `Continue` = look again.
     fn deliver_pending(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) -> ControlFlow<()> {
-        let Some(running) = cpu.current.as_mut() else { return ControlFlow::Continue(()) };
+        let Some(running) = cpu.current.as_mut() else {
+            return ControlFlow::Continue(());
+        };
         let Running { domain, vcpu, ctx } = running;
         let machine = &self.machine;
         let iopl = domain.assists(ASSIST_ARCHITECTURAL_IOPL);
@@ -180,17 +196,31 @@ impl<M: Machine> Hypervisor<M> {
             // An NMI without a handler is discarded.
             if trap.address != 0 {
                 ctx.nmi_masked = true;
-                let handler = Callback { address: trap.address, mask_events: trap.flags & 4 != 0 };
-                bounce = Some(Bounce { handler, error_code: None });
+                let handler = Callback {
+                    address: trap.address,
+                    mask_events: trap.flags & 4 != 0,
+                };
+                bounce = Some(Bounce {
+                    handler,
+                    error_code: None,
+                });
             }
         }
         let info = vcpu.info();
         if bounce.is_none() && info.is_some_and(|info| info.upcall_due(machine)) {
-            let handler = Callback { mask_events: true, ..ctx.callbacks.event };
-            bounce = Some(Bounce { handler, error_code: None });
+            let handler = Callback {
+                mask_events: true,
+                ..ctx.callbacks.event
+            };
+            bounce = Some(Bounce {
+                handler,
+                error_code: None,
+            });
         }
         self.refresh_guest_areas(domain, vcpu, ctx);
-        let Some(bounce) = bounce else { return ControlFlow::Break(()) };
+        let Some(bounce) = bounce else {
+            return ControlFlow::Break(());
+        };
         if let Err(error) = bounce::deliver(machine, iopl, info, ctx, regs, bounce) {
             self.crash_current(cpu, regs, format_args!("event callback: {error:?}"));
         }

@@ -30,7 +30,14 @@ pub mod code {
 
 impl<M: Machine> Hypervisor<M> {
     pub(super) fn page_fault(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs, addr: u64) {
-        let Some(Running { domain, vcpu: _, ctx }) = cpu.current.as_mut() else { return };
+        let Some(Running {
+            domain,
+            vcpu: _,
+            ctx,
+        }) = cpu.current.as_mut()
+        else {
+            return;
+        };
         let error = regs.error_code;
         let mut report = addr;
         if (HYPERVISOR_START..HYPERVISOR_END).contains(&addr) {
@@ -54,6 +61,10 @@ impl<M: Machine> Hypervisor<M> {
         {
             return;
         }
-        ctx.inject(PendingException { vector: vector::PF, error_code: Some(error), cr2: report });
+        ctx.inject(PendingException {
+            vector: vector::PF,
+            error_code: Some(error),
+            cr2: report,
+        });
     }
 }

@@ -6,7 +6,7 @@ use super::vector;
 use crate::domain::{Callback, PendingException};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::Machine;
-use crate::pv::bounce::{self, Bounce, ASSIST_ARCHITECTURAL_IOPL};
+use crate::pv::bounce::{self, ASSIST_ARCHITECTURAL_IOPL, Bounce};
 use crate::pv::mode::rflags;
 use crate::pv::selectors::{FLAT_CS32, FLAT_CS64, FLAT_SS};
 
@@ -16,7 +16,9 @@ const SYSCALL_LEN: u64 = 2;
 impl<M: Machine> Hypervisor<M> {
     /// 64-bit SYSCALL.
     pub(super) fn syscall(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
-        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else { return };
+        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else {
+            return;
+        };
         regs.cs = FLAT_CS64;
         regs.ss = FLAT_SS;
         if ctx.kernel_mode {
@@ -30,7 +32,9 @@ impl<M: Machine> Hypervisor<M> {
 
     /// SYSCALL executed by 32-bit code of user mode.
     pub(super) fn syscall32(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
-        let Some(running) = cpu.current.as_ref() else { return };
+        let Some(running) = cpu.current.as_ref() else {
+            return;
+        };
         regs.cs = FLAT_CS32;
         regs.ss = FLAT_SS;
         let handler = running.ctx.callbacks.syscall32;
@@ -39,7 +43,9 @@ impl<M: Machine> Hypervisor<M> {
 
     /// SYSENTER: the processor kept neither RIP nor RSP.
     pub(super) fn sysenter(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
-        let Some(Running { ctx, .. }) = cpu.current.as_mut() else { return };
+        let Some(Running { ctx, .. }) = cpu.current.as_mut() else {
+            return;
+        };
         let handler = ctx.callbacks.sysenter;
         if handler.address == 0 || ctx.kernel_mode {
             ctx.inject_fault(vector::GP, Some(0));
@@ -53,14 +59,23 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn system_call(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs, handler: Callback) {
-        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else { return };
+        let Some(Running { domain, vcpu, ctx }) = cpu.current.as_mut() else {
+            return;
+        };
         if handler.address == 0 {
             // As a processor without SCE would: #UD at the instruction.
             regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
-            ctx.inject(PendingException { vector: vector::UD, error_code: None, cr2: 0 });
+            ctx.inject(PendingException {
+                vector: vector::UD,
+                error_code: None,
+                cr2: 0,
+            });
             return;
         }
-        let bounce = Bounce { handler, error_code: None };
+        let bounce = Bounce {
+            handler,
+            error_code: None,
+        };
         let iopl = domain.assists(ASSIST_ARCHITECTURAL_IOPL);
         match bounce::deliver(&self.machine, iopl, vcpu.info(), ctx, regs, bounce) {
             Ok(()) => regs.rflags &= !rflags::DF,

@@ -30,7 +30,9 @@ pub const fn is_guest_range(addr: u64, len: u64) -> bool {
     if len == 0 {
         return true;
     }
-    let Some(last) = addr.checked_add(len - 1) else { return false };
+    let Some(last) = addr.checked_add(len - 1) else {
+        return false;
+    };
     is_guest_address(addr)
         && is_guest_address(last)
         && (addr < HYPERVISOR_START) == (last < HYPERVISOR_START)
@@ -50,10 +52,15 @@ pub trait GuestAccess: GuestMemory {
     ///
     /// # Errors
     /// `EFAULT`, also if the element's address overflows.
-    fn read_at<T: FromBytes + IntoBytes>(&self, handle: GuestHandle<T>, index: u64) -> Result<T, Errno> {
+    fn read_at<T: FromBytes + IntoBytes>(
+        &self,
+        handle: GuestHandle<T>,
+        index: u64,
+    ) -> Result<T, Errno> {
         let addr = element_addr::<T>(handle, index)?;
         let mut value = T::new_zeroed();
-        self.copy_from_guest(addr, value.as_mut_bytes()).map_err(|_| Errno::EFAULT)?;
+        self.copy_from_guest(addr, value.as_mut_bytes())
+            .map_err(|_| Errno::EFAULT)?;
         Ok(value)
     }
 
@@ -61,7 +68,11 @@ pub trait GuestAccess: GuestMemory {
     ///
     /// # Errors
     /// `EFAULT` if the memory is not the guest's, not mapped or read-only.
-    fn write<T: IntoBytes + Immutable>(&self, handle: GuestHandle<T>, value: &T) -> Result<(), Errno> {
+    fn write<T: IntoBytes + Immutable>(
+        &self,
+        handle: GuestHandle<T>,
+        value: &T,
+    ) -> Result<(), Errno> {
         self.write_at(handle, 0, value)
     }
 
@@ -76,7 +87,8 @@ pub trait GuestAccess: GuestMemory {
         value: &T,
     ) -> Result<(), Errno> {
         let addr = element_addr::<T>(handle, index)?;
-        self.copy_to_guest(addr, value.as_bytes()).map_err(|_| Errno::EFAULT)
+        self.copy_to_guest(addr, value.as_bytes())
+            .map_err(|_| Errno::EFAULT)
     }
 
     /// Reads bytes at a raw address.
@@ -110,10 +122,8 @@ pub trait GuestAccess: GuestMemory {
         let bytes = bits.div_ceil(8) as usize;
         let mut raw = vec![0u8; bytes.div_ceil(8) * 8];
         self.read_bytes(addr, &mut raw[..bytes])?;
-        if bits % 8 != 0 {
-            if let Some(last) = raw[..bytes].last_mut() {
-                *last &= (1u8 << (bits % 8)) - 1;
-            }
+        if let Some(last) = raw[..bytes].last_mut().filter(|_| !bits.is_multiple_of(8)) {
+            *last &= (1u8 << (bits % 8)) - 1;
         }
         Ok(raw
             .chunks_exact(8)
@@ -134,7 +144,11 @@ fn element_addr<T>(handle: GuestHandle<T>, index: u64) -> Result<u64, Errno> {
         .checked_mul(size)
         .and_then(|offset| handle.addr().checked_add(offset))
         .ok_or(Errno::EFAULT)?;
-    if is_guest_range(addr, size) { Ok(addr) } else { Err(Errno::EFAULT) }
+    if is_guest_range(addr, size) {
+        Ok(addr)
+    } else {
+        Err(Errno::EFAULT)
+    }
 }
 
 #[cfg(test)]

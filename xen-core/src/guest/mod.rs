@@ -2,4 +2,4 @@
 
 mod access;
 
-pub use access::{is_guest_address, is_guest_range, GuestAccess, HYPERVISOR_END, HYPERVISOR_START};
+pub use access::{GuestAccess, HYPERVISOR_END, HYPERVISOR_START, is_guest_address, is_guest_range};

@@ -37,7 +37,12 @@ impl<M: Machine> Call<'_, M> {
         Ok(Outcome::Done(0))
     }
 
-    pub(super) fn set_callbacks(&mut self, event: u64, failsafe: u64, syscall: u64) -> HypercallResult {
+    pub(super) fn set_callbacks(
+        &mut self,
+        event: u64,
+        failsafe: u64,
+        syscall: u64,
+    ) -> HypercallResult {
         // ABI: the old call reports no errors; an address that is refused leaves the old one.
         for (which, address) in [
             (CallbackType::EVENT, event),
@@ -55,7 +60,10 @@ fn register(ctx: &mut VcpuCtx, which: CallbackType, flags: u16, address: u64) ->
         return Err(Errno::EINVAL);
     }
     let mask_events = flags & CallbackFlags::MASK_EVENTS.bits() != 0;
-    let callback = Callback { address, mask_events };
+    let callback = Callback {
+        address,
+        mask_events,
+    };
     match which {
         CallbackType::EVENT => ctx.callbacks.event = callback,
         CallbackType::FAILSAFE => ctx.callbacks.failsafe = callback,

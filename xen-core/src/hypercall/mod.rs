@@ -36,9 +36,9 @@ pub use vm_assist::VALID_ASSISTS;
 
 use alloc::sync::Arc;
 
-use hypercall_abi::xen::HypercallNr;
 use hypercall_abi::arch_x86::CpuUserRegs;
 use hypercall_abi::guest_handle::GuestHandle;
+use hypercall_abi::xen::HypercallNr;
 
 use crate::domain::{Domain, Vcpu, VcpuCtx};
 use crate::hypervisor::Hypervisor;
@@ -102,7 +102,14 @@ pub fn enter<M: Machine>(
 ) {
     let nr = HypercallNr(regs.rax);
     let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
-    let mut call = Call { hv, cpu, domain, vcpu, ctx, regs };
+    let mut call = Call {
+        hv,
+        cpu,
+        domain,
+        vcpu,
+        ctx,
+        regs,
+    };
     match call.route(nr, Args(args)) {
         Ok(Outcome::Done(value)) => regs.rax = value,
         Ok(Outcome::NoReturn) => {}

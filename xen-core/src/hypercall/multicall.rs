@@ -54,7 +54,11 @@ impl<M: Machine> Call<'_, M> {
         Ok(Outcome::Done(0))
     }
 
-    fn multicall_again(entries: GuestHandle<MulticallEntry>, count: u32, done: u32) -> HypercallResult {
+    fn multicall_again(
+        entries: GuestHandle<MulticallEntry>,
+        count: u32,
+        done: u32,
+    ) -> HypercallResult {
         let next = entries.offset(done.into()).ok_or(Errno::EFAULT)?;
         Ok(Outcome::Again([next, u64::from(count - done), 0, 0, 0, 0]))
     }

@@ -2,7 +2,7 @@
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::nmi::{XennmiCallback, NmiOp};
+use hypercall_abi::nmi::{NmiOp, XennmiCallback};
 
 use super::Call;
 use crate::guest::GuestAccess;

@@ -39,7 +39,12 @@ impl<M: Machine> Call<'_, M> {
                 let arg: SchedRemoteShutdown = machine.read(GuestHandle::from_addr(arg))?;
                 let target = self.hv.domains.get(arg.domain_id).ok_or(Errno::ESRCH)?;
                 if !self.domain.privileges.control || target.id == self.domain.id {
-                    return Err(if self.domain.privileges.control { Errno::ESRCH } else { Errno::EPERM }.into());
+                    return Err(if self.domain.privileges.control {
+                        Errno::ESRCH
+                    } else {
+                        Errno::EPERM
+                    }
+                    .into());
                 }
                 self.hv.shut_down(&target, arg.reason.0 & 0xff);
             }
@@ -82,18 +87,26 @@ impl<M: Machine> Call<'_, M> {
         for i in 0..arg.nr_ports {
             ports.push(Port(hv.machine.read_at(arg.ports, i.into())?));
         }
-        let valid = ports.iter().all(|&port| hv.is_valid_port(self.domain, port));
+        let valid = ports
+            .iter()
+            .all(|&port| hv.is_valid_port(self.domain, port));
         if !valid {
             return Err(Errno::EINVAL);
         }
         self.vcpu.poll.lock().ports.clone_from(&ports);
         self.vcpu.set_flags(VcpuFlags::BLOCKED | VcpuFlags::POLLING);
         // Only now look: whatever becomes pending from here on finds the flag.
-        let deliverable = self.vcpu.info().is_some_and(|info| info.upcall_due(&hv.machine));
-        let pending = ports.iter().any(|&port| hv.event_pending_for_poll(self.domain, port));
+        let deliverable = self
+            .vcpu
+            .info()
+            .is_some_and(|info| info.upcall_due(&hv.machine));
+        let pending = ports
+            .iter()
+            .any(|&port| hv.event_pending_for_poll(self.domain, port));
         let past = arg.timeout != 0 && arg.timeout <= hv.machine.now_ns();
         if deliverable || pending || past {
-            self.vcpu.clear_flags(VcpuFlags::BLOCKED | VcpuFlags::POLLING);
+            self.vcpu
+                .clear_flags(VcpuFlags::BLOCKED | VcpuFlags::POLLING);
             return Ok(());
         }
         hv.set_poll_timeout(self.vcpu, arg.timeout);
@@ -116,7 +129,10 @@ impl<M: Machine> Call<'_, M> {
                 return Err(Errno::EINVAL.into());
             }
             for (i, slot) in slots.iter().enumerate() {
-                if slot.compare_exchange(0, deadline, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                if slot
+                    .compare_exchange(0, deadline, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok()
+                {
                     self.hv.arm_watchdog(self.domain, i, deadline);
                     return Ok(Outcome::Done(i as u64 + 1));
                 }
@@ -144,7 +160,11 @@ impl<M: Machine> Call<'_, M> {
         let slot = &self.vcpu.pin_override;
         let Ok(cpu) = u32::try_from(pcpu) else {
             // Negative: no more.
-            return if slot.swap(0, Ordering::SeqCst) == 0 { Err(Errno::EINVAL) } else { Ok(()) };
+            return if slot.swap(0, Ordering::SeqCst) == 0 {
+                Err(Errno::EINVAL)
+            } else {
+                Ok(())
+            };
         };
         if !self.hv.machine.online().contains(CpuId(cpu)) {
             return Err(Errno::EINVAL);

@@ -18,7 +18,11 @@ impl<M: Machine> Call<'_, M> {
             SegBase::GS_KERNEL => SegmentBase::Gs,
             SegBase::GS_USER_SEL => {
                 let selector = base as u16;
-                let selector = if selector > 3 { ring3(selector) } else { selector };
+                let selector = if selector > 3 {
+                    ring3(selector)
+                } else {
+                    selector
+                };
                 // ABI: a selector that cannot be loaded becomes NUL and the call succeeds; Linux BUGs on an error.
                 let _ = machine.load_inactive_gs(selector);
                 return Ok(Outcome::Done(0));

@@ -42,20 +42,26 @@ impl<M: Machine> Call<'_, M> {
             VcpuOp::DOWN => {
                 vcpu.set_flags(VcpuFlags::DOWN);
                 hv.kick_vcpu(&vcpu);
-                let none_left = self.domain.vcpus().all(|v| v.flags().contains(VcpuFlags::DOWN));
+                let none_left = self
+                    .domain
+                    .vcpus()
+                    .all(|v| v.flags().contains(VcpuFlags::DOWN));
                 if none_left {
                     hv.shut_down(self.domain, SHUTDOWN_POWEROFF);
                 }
             }
             VcpuOp::IS_UP => {
-                return Ok(Outcome::Done(u64::from(!vcpu.flags().contains(VcpuFlags::DOWN))));
+                return Ok(Outcome::Done(u64::from(
+                    !vcpu.flags().contains(VcpuFlags::DOWN),
+                )));
             }
             VcpuOp::GET_RUNSTATE_INFO => {
                 let info = areas::runstate_info(&vcpu, machine.now_ns());
                 machine.write(GuestHandle::from_addr(arg), &info)?;
             }
             VcpuOp::REGISTER_RUNSTATE_MEMORY_AREA => {
-                let arg: VcpuRegisterRunstateMemoryArea = machine.read(GuestHandle::from_addr(arg))?;
+                let arg: VcpuRegisterRunstateMemoryArea =
+                    machine.read(GuestHandle::from_addr(arg))?;
                 let area = arg.addr.0[0];
                 areas::check_address(area)?;
                 vcpu.runstate_area.store(area, Ordering::Relaxed);
@@ -106,7 +112,9 @@ impl<M: Machine> Call<'_, M> {
                 }
                 let cpu = CpuId(vcpu.cpu.load(Ordering::Relaxed));
                 let apic = u64::from(machine.apic_id(cpu).ok_or(Errno::EINVAL)?);
-                let info = VcpuGetPhysid { phys_id: apic | u64::from(cpu.0) << 32 };
+                let info = VcpuGetPhysid {
+                    phys_id: apic | u64::from(cpu.0) << 32,
+                };
                 machine.write(GuestHandle::from_addr(arg), &info)?;
             }
             VcpuOp::REGISTER_VCPU_TIME_MEMORY_AREA => {
@@ -139,10 +147,14 @@ impl<M: Machine> Call<'_, M> {
         Ok(Outcome::Done(0))
     }
 
-    fn register_vcpu_info(&mut self, vcpu: &Arc<Vcpu>, arg: VcpuRegisterVcpuInfo) -> Result<(), Errno> {
+    fn register_vcpu_info(
+        &mut self,
+        vcpu: &Arc<Vcpu>,
+        arg: VcpuRegisterVcpuInfo,
+    ) -> Result<(), Errno> {
         let hv = self.hv;
         let size = VcpuInfo::WORDS as u32 * 8;
-        if arg.offset > 4096 - size || arg.offset % 8 != 0 {
+        if arg.offset > 4096 - size || !arg.offset.is_multiple_of(8) {
             return Err(Errno::ENXIO);
         }
         if vcpu.info_registered.load(Ordering::SeqCst) {
@@ -153,8 +165,14 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EINVAL);
         }
         let mfn = Mfn(arg.mfn);
-        let page = hv.mem.get_writable(mfn, self.domain.id).map_err(|_| Errno::EINVAL)?;
-        let new = VcpuInfo { mfn, first_word: arg.offset as usize / 8 };
+        let page = hv
+            .mem
+            .get_writable(mfn, self.domain.id)
+            .map_err(|_| Errno::EINVAL)?;
+        let new = VcpuInfo {
+            mfn,
+            first_word: arg.offset as usize / 8,
+        };
         let words = new.all_words(&hv.machine);
         match vcpu.info() {
             Some(old) => {
@@ -174,7 +192,8 @@ impl<M: Machine> Call<'_, M> {
         vcpu.info_registered.store(true, Ordering::SeqCst);
         vcpu.set_info(new);
         // Nothing that became pending around the move may be lost: make the guest look at everything.
-        new.pending_sel(&hv.machine).store(u64::MAX, Ordering::SeqCst);
+        new.pending_sel(&hv.machine)
+            .store(u64::MAX, Ordering::SeqCst);
         new.set_upcall_pending(&hv.machine);
         hv.publish_time(vcpu);
         Ok(())

@@ -24,8 +24,14 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EINVAL.into());
         }
         match VmassistCmd(cmd) {
-            VmassistCmd::ENABLE => self.domain.vm_assist.fetch_or(1 << assist, Ordering::Relaxed),
-            VmassistCmd::DISABLE => self.domain.vm_assist.fetch_and(!(1 << assist), Ordering::Relaxed),
+            VmassistCmd::ENABLE => self
+                .domain
+                .vm_assist
+                .fetch_or(1 << assist, Ordering::Relaxed),
+            VmassistCmd::DISABLE => self
+                .domain
+                .vm_assist
+                .fetch_and(!(1 << assist), Ordering::Relaxed),
             _ => return Err(Errno::ENOSYS.into()),
         };
         Ok(Outcome::Done(0))

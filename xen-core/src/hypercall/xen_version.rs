@@ -55,7 +55,12 @@ impl<M: Machine> Call<'_, M> {
                 machine.write(arg.cast(), &padded::<64>(changeset.as_bytes()))?;
             }
             VersionOp::PLATFORM_PARAMETERS => {
-                machine.write(arg.cast(), &PlatformParameters { virt_start: HYPERVISOR_START })?;
+                machine.write(
+                    arg.cast(),
+                    &PlatformParameters {
+                        virt_start: HYPERVISOR_START,
+                    },
+                )?;
             }
             VersionOp::GET_FEATURES => {
                 let mut info: FeatureInfo = machine.read(arg.cast())?;
@@ -76,7 +81,11 @@ impl<M: Machine> Call<'_, M> {
                 machine.write(arg.cast(), &handle)?;
             }
             VersionOp::COMMANDLINE => {
-                let text = if privileged { self.hv.command_line.as_bytes() } else { b"<denied>" };
+                let text = if privileged {
+                    self.hv.command_line.as_bytes()
+                } else {
+                    b"<denied>"
+                };
                 machine.write(arg.cast(), &padded::<1024>(text))?;
             }
             VersionOp::BUILD_ID => {

@@ -39,7 +39,9 @@ impl CpuMask {
     /// Whether `cpu` is in the set.
     #[must_use]
     pub fn contains(&self, cpu: CpuId) -> bool {
-        self.0.get(cpu.0 as usize / 64).is_some_and(|word| word & (1 << (cpu.0 % 64)) != 0)
+        self.0
+            .get(cpu.0 as usize / 64)
+            .is_some_and(|word| word & (1 << (cpu.0 % 64)) != 0)
     }
 
     /// Whether the set is empty.
@@ -82,7 +84,9 @@ impl CpuMask {
 
     /// The processors in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
-        (0..Self::CAPACITY).map(CpuId).filter(|&cpu| self.contains(cpu))
+        (0..Self::CAPACITY)
+            .map(CpuId)
+            .filter(|&cpu| self.contains(cpu))
     }
 }
 

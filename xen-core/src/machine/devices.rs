@@ -62,7 +62,14 @@ pub trait Irqs {
     /// # Errors
     /// No IO-APIC has that input.
     #[expect(clippy::result_unit_err, reason = "there is exactly one way to fail")]
-    fn route_gsi(&self, gsi: Gsi, vector: Vector, cpu: CpuId, trigger: Trigger, polarity: Polarity) -> Result<(), ()>;
+    fn route_gsi(
+        &self,
+        gsi: Gsi,
+        vector: Vector,
+        cpu: CpuId,
+        trigger: Trigger,
+        polarity: Polarity,
+    ) -> Result<(), ()>;
 
     /// Masks or unmasks the input of `gsi`.
     fn mask_gsi(&self, gsi: Gsi, masked: bool);

@@ -68,7 +68,8 @@ pub trait Frames {
                     let mut bytes = old.to_le_bytes();
                     bytes[start..start + n].copy_from_slice(chunk);
                     let new = u64::from_le_bytes(bytes);
-                    match word.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed) {
+                    match word.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed)
+                    {
                         Ok(_) => break,
                         Err(seen) => old = seen,
                     }

@@ -24,6 +24,17 @@ pub trait Machine:
 }
 
 impl<T> Machine for T where
-    T: Frames + GuestMemory + Cpus + PvCpu + Clock + Irqs + Pio + ConsoleIo + Power + Send + Sync + 'static
+    T: Frames
+        + GuestMemory
+        + Cpus
+        + PvCpu
+        + Clock
+        + Irqs
+        + Pio
+        + ConsoleIo
+        + Power
+        + Send
+        + Sync
+        + 'static
 {
 }

@@ -7,12 +7,12 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use hypercall_abi::errno::Errno;
-use hypercall_abi::vcpu::{Runstate, VcpuRunstateInfo, RUNSTATE_UPDATE};
+use hypercall_abi::vcpu::{RUNSTATE_UPDATE, Runstate, VcpuRunstateInfo};
 use hypercall_abi::xen::VmassistType;
 use zerocopy::IntoBytes;
 
 use crate::domain::{Domain, Vcpu, VcpuCtx};
-use crate::guest::{is_guest_address, GuestAccess};
+use crate::guest::{GuestAccess, is_guest_address};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 
@@ -24,7 +24,11 @@ const ENTRY_TIME_OFFSET: u64 = 8;
 /// # Errors
 /// `EFAULT` for an address in the hypervisor's part.
 pub fn check_address(addr: u64) -> Result<(), Errno> {
-    if addr == 0 || is_guest_address(addr) { Ok(()) } else { Err(Errno::EFAULT) }
+    if addr == 0 || is_guest_address(addr) {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
 }
 
 /// The runstate of `vcpu` as the guest reads it, with the current state's time up to `now_ns`.
@@ -78,13 +82,21 @@ impl<M: Machine> Hypervisor<M> {
             return;
         }
         // Readers on other vCPUs retry while the flag is set (public header vcpu.h, XEN_RUNSTATE_UPDATE).
-        let Some(entry_time) = area.checked_add(ENTRY_TIME_OFFSET) else { return };
+        let Some(entry_time) = area.checked_add(ENTRY_TIME_OFFSET) else {
+            return;
+        };
         info.state_entry_time |= RUNSTATE_UPDATE;
         let flagged = info.state_entry_time;
-        if self.machine.write_bytes(entry_time, &flagged.to_le_bytes()).is_err() {
+        if self
+            .machine
+            .write_bytes(entry_time, &flagged.to_le_bytes())
+            .is_err()
+        {
             return;
         }
         let _ = self.machine.write_bytes(area, info.as_bytes());
-        let _ = self.machine.write_bytes(entry_time, &(flagged & !RUNSTATE_UPDATE).to_le_bytes());
+        let _ = self
+            .machine
+            .write_bytes(entry_time, &(flagged & !RUNSTATE_UPDATE).to_le_bytes());
     }
 }

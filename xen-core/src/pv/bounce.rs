@@ -59,7 +59,15 @@ pub fn deliver<M: Machine>(
         words[2] = u64::from(code);
         count = 3;
     }
-    build_frame(machine, architectural_iopl, info, ctx, regs, bounce.handler, &words[..count])
+    build_frame(
+        machine,
+        architectural_iopl,
+        info,
+        ctx,
+        regs,
+        bounce.handler,
+        &words[..count],
+    )
 }
 
 /// Pushes the part of the frame that all entries share, below it `top` (ascending from the new RSP), and enters the

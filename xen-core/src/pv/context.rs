@@ -14,7 +14,7 @@ use crate::guest::is_guest_address;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::PageType;
-use crate::num::{is_canonical, Mfn};
+use crate::num::{Mfn, is_canonical};
 use crate::outcome::{Budget, Stop};
 use crate::pv::debugreg;
 
@@ -71,8 +71,7 @@ pub fn prepare<M: Machine>(
     ctx.regs = guest.user_regs;
     ctx.iopl = ((guest.user_regs.rflags & rflags::IOPL) >> 12) as u8;
     let regs = &mut ctx.regs;
-    regs.rflags =
-        (regs.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
+    regs.rflags = (regs.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
     regs.cs = ring3(regs.cs);
     regs.ss = ring3(regs.ss);
     regs.entry_vector = 0;
@@ -92,7 +91,10 @@ pub fn prepare<M: Machine>(
         ctx.traps[vector] = trap;
     }
     let masked = |flag| flags.contains(flag);
-    ctx.callbacks.event = Callback { address: guest.event_callback_eip, mask_events: true };
+    ctx.callbacks.event = Callback {
+        address: guest.event_callback_eip,
+        mask_events: true,
+    };
     ctx.callbacks.failsafe = Callback {
         address: guest.failsafe_callback_eip,
         mask_events: masked(VgcfFlags::FAILSAFE_DISABLES_EVENTS),
@@ -107,7 +109,16 @@ pub fn prepare<M: Machine>(
     ctx.ldt.entries = guest.ldt_ents as u32;
     ctx.task_switched = guest.ctrlreg[0] & CR0_TS != 0;
     ctx.cr4 = hv.policies.guest_cr4(&domain.cpu_policy, guest.ctrlreg[4]);
-    ctx.debug_regs = [0, 0, 0, 0, 0, 0, debugreg::DR6_DEFAULT, debugreg::DR7_DEFAULT];
+    ctx.debug_regs = [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        debugreg::DR6_DEFAULT,
+        debugreg::DR7_DEFAULT,
+    ];
     for reg in [0u32, 1, 2, 3, 6, 7] {
         // ABI: debug registers that are refused keep their defaults.
         let _ = debugreg::set(ctx, reg, guest.debugreg[reg as usize]);
@@ -118,7 +129,9 @@ pub fn prepare<M: Machine>(
         ctx.reset_fpu();
     }
     if vcpu.id.0 == 0 {
-        domain.vm_assist.store(guest.vm_assist, core::sync::atomic::Ordering::Relaxed);
+        domain
+            .vm_assist
+            .store(guest.vm_assist, core::sync::atomic::Ordering::Relaxed);
     }
     Ok(())
 }
@@ -140,6 +153,12 @@ fn check_addresses(guest: &VcpuGuestContext) -> Result<(), Errno> {
     ];
     let traps = guest.trap_ctxt.iter().map(|trap| trap.address);
     let canonical = addresses.into_iter().chain(traps).all(is_canonical);
-    let ldt = is_guest_address(guest.ldt_base) && guest.ldt_base % 4096 == 0 && guest.ldt_ents <= 8192;
-    if canonical && ldt { Ok(()) } else { Err(Errno::EINVAL) }
+    let ldt = is_guest_address(guest.ldt_base)
+        && guest.ldt_base.is_multiple_of(4096)
+        && guest.ldt_ents <= 8192;
+    if canonical && ldt {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }

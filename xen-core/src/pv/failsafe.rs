@@ -22,7 +22,13 @@ pub fn deliver<M: Machine>(
     if handler.address == 0 {
         return Err(BounceError::NoHandler);
     }
-    let top =
-        [regs.rcx, regs.r11, had.ds.into(), had.es.into(), had.fs.into(), had.gs.into()];
+    let top = [
+        regs.rcx,
+        regs.r11,
+        had.ds.into(),
+        had.es.into(),
+        had.fs.into(),
+        had.gs.into(),
+    ];
     bounce::build_frame(machine, architectural_iopl, info, ctx, regs, handler, &top)
 }

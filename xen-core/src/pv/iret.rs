@@ -34,8 +34,9 @@ pub fn iret<M: Machine>(
     regs: &mut CpuUserRegs,
 ) -> Result<(), IretError> {
     let at = regs.rsp;
-    let frame: IretContext =
-        machine.read(GuestHandle::from_addr(at)).map_err(|_| IretError::BadFrame(at))?;
+    let frame: IretContext = machine
+        .read(GuestHandle::from_addr(at))
+        .map_err(|_| IretError::BadFrame(at))?;
     if frame.cs & 3 == 3 {
         mode::enter_user(machine, ctx).map_err(|_| IretError::NoUserRoot)?;
     }
@@ -46,8 +47,7 @@ pub fn iret<M: Machine>(
     regs.cs = ring3(frame.cs as u16);
     regs.ss = ring3(frame.ss as u16);
     regs.rsp = frame.rsp;
-    regs.rflags =
-        (frame.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
+    regs.rflags = (frame.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
     regs.rax = frame.rax;
     if frame.flags & IN_SYSCALL == 0 {
         regs.r11 = frame.r11;

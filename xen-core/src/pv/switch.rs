@@ -10,7 +10,7 @@ use hypercall_abi::arch_x86::CpuUserRegs;
 use super::{debugreg, emulate, failsafe, fpu};
 use crate::domain::{Segments, Vcpu, VcpuCtx, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
-use crate::machine::{Machine, SegmentBase, SelectorReg};
+use crate::machine::{CpuMask, Flush, Machine, SegmentBase, SelectorReg};
 use crate::pv::bounce::ASSIST_ARCHITECTURAL_IOPL;
 
 /// RUNSTATE_running.
@@ -37,7 +37,14 @@ pub fn parked_state(flags: VcpuFlags) -> u32 {
 impl<M: Machine> Hypervisor<M> {
     /// Takes the current vCPU off the processor and parks its context.
     pub fn switch_out(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
-        let Some(Running { domain, vcpu, mut ctx }) = cpu.current.take() else { return };
+        let Some(Running {
+            domain,
+            vcpu,
+            mut ctx,
+        }) = cpu.current.take()
+        else {
+            return;
+        };
         let machine = &self.machine;
         ctx.regs = *regs;
         ctx.segments = save_segments(machine, &ctx);
@@ -53,12 +60,20 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Puts `vcpu` on the processor. False if its context is not there to be had.
     pub fn switch_in(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu>) -> bool {
-        let Some(domain) = vcpu.domain.upgrade() else { return false };
-        let Some(mut ctx) = vcpu.parked.lock().take() else { return false };
+        let Some(domain) = vcpu.domain.upgrade() else {
+            return false;
+        };
+        let Some(mut ctx) = vcpu.parked.lock().take() else {
+            return false;
+        };
         let machine = &self.machine;
         vcpu.set_running(Some(cpu.id));
         domain.dirty_cpus.lock().insert(cpu.id);
         *regs = ctx.regs;
+        // User pages are global, so that they survive the change to the guest kernel and back: loading a root spares
+        // them, and those of whoever ran before must go.
+        self.mem
+            .flush_tlb(machine, &CpuMask::single(cpu.id), Flush::All);
         if let Some(root) = ctx.current_root() {
             machine.load_root(root);
             cpu.guest_root_loaded = true;
@@ -91,7 +106,11 @@ impl<M: Machine> Hypervisor<M> {
         }
         self.publish_time(vcpu);
         self.resume_periodic(vcpu);
-        cpu.current = Some(Running { domain: domain.clone(), vcpu: vcpu.clone(), ctx });
+        cpu.current = Some(Running {
+            domain: domain.clone(),
+            vcpu: vcpu.clone(),
+            ctx,
+        });
         if let Some(error) = crash {
             self.crash_current(cpu, regs, format_args!("failsafe callback: {error:?}"));
         }
@@ -103,8 +122,11 @@ impl<M: Machine> Hypervisor<M> {
 fn save_segments<M: Machine>(machine: &M, ctx: &VcpuCtx) -> Segments {
     let active = machine.base(SegmentBase::Gs);
     let inactive = machine.base(SegmentBase::InactiveGs);
-    let (gs_base_kernel, gs_base_user) =
-        if ctx.kernel_mode { (active, inactive) } else { (inactive, active) };
+    let (gs_base_kernel, gs_base_user) = if ctx.kernel_mode {
+        (active, inactive)
+    } else {
+        (inactive, active)
+    };
     Segments {
         ds: machine.selector(SelectorReg::Ds),
         es: machine.selector(SelectorReg::Es),

@@ -54,7 +54,10 @@ impl Scheduler {
     /// Puts a runnable vCPU at the end of the queue, unless it is there already.
     pub fn enqueue(&self, vcpu: &Arc<Vcpu>) {
         let mut queue = self.queue.lock();
-        if !vcpu.set_flags(VcpuFlags::QUEUED).contains(VcpuFlags::QUEUED) {
+        if !vcpu
+            .set_flags(VcpuFlags::QUEUED)
+            .contains(VcpuFlags::QUEUED)
+        {
             queue.push_back(vcpu.clone());
         }
     }
@@ -106,7 +109,8 @@ impl Scheduler {
 
     /// Begins a slice for whoever is on the processor now.
     pub fn start_slice(&self, now_ns: u64) {
-        self.slice_end_ns.store(now_ns.saturating_add(SLICE_NS), Ordering::Relaxed);
+        self.slice_end_ns
+            .store(now_ns.saturating_add(SLICE_NS), Ordering::Relaxed);
     }
 
     /// When the slice ends, if somebody waits for that.

@@ -21,25 +21,37 @@ pub struct RankedGuard<'a, T> {
 impl<T> RankedMutex<T> {
     /// A lock around `value`.
     pub const fn new(rank: Rank, value: T) -> Self {
-        Self { rank, inner: spin::Mutex::new(value) }
+        Self {
+            rank,
+            inner: spin::Mutex::new(value),
+        }
     }
 
     /// Takes the lock, spinning.
     pub fn lock(&self) -> RankedGuard<'_, T> {
         let order = order::Held::acquire(self.rank, false);
-        RankedGuard { inner: self.inner.lock(), _order: order }
+        RankedGuard {
+            inner: self.inner.lock(),
+            _order: order,
+        }
     }
 
     /// Takes a second lock of the same rank: the caller follows the order documented for the pair.
     pub fn lock_second(&self) -> RankedGuard<'_, T> {
         let order = order::Held::acquire(self.rank, true);
-        RankedGuard { inner: self.inner.lock(), _order: order }
+        RankedGuard {
+            inner: self.inner.lock(),
+            _order: order,
+        }
     }
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<RankedGuard<'_, T>> {
         let inner = self.inner.try_lock()?;
-        Some(RankedGuard { inner, _order: order::Held::acquire(self.rank, true) })
+        Some(RankedGuard {
+            inner,
+            _order: order::Held::acquire(self.rank, true),
+        })
     }
 
     /// The value, when nobody else can hold the lock.

@@ -107,6 +107,8 @@ fn books(state: &BootState) -> Memory {
     let chunks =
         (plan.m2p.start >> PAGE_SHIFT..plan.m2p.end >> PAGE_SHIFT).step_by(PAGES_PER_2M as usize);
     mem.set_m2p_chunks(chunks.map(|first| Some(Mfn(first))).collect::<Box<[_]>>());
+    let m2p = Mfn(plan.m2p.start >> PAGE_SHIFT);
+    mem.share_read_only(m2p, plan.m2p.len() >> PAGE_SHIFT);
     let (first, count) = APIC_FRAMES;
     mem.deny_iomem(Mfn(first), count);
     for io_apic in state.acpi.madt.iter().flat_map(|madt| &madt.io_apics) {

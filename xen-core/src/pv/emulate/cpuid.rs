@@ -1,10 +1,10 @@
 //! CPUID, asked for with the prefix or caught by CPUID faulting.
 
 use super::Trap;
-use crate::machine::TscScale;
 use crate::cpu_policy::{Asker, TscFacts, Via, cr4};
 use crate::domain::VcpuCtx;
 use crate::machine::Machine;
+use crate::machine::TscScale;
 
 /// MISC_FEATURES_ENABLES bit 0: the guest wants CPUID in its user mode to fault.
 pub(super) const CPUID_FAULTING: u64 = 1;
@@ -40,7 +40,11 @@ pub(super) fn execute<M: Machine>(trap: &mut Trap<'_, M>, via: Via) {
             host_khz: khz,
             incarnation: 0,
             offset_ns: 0,
-            scale: if hardware { TscScale::default() } else { machine.tsc_scale() },
+            scale: if hardware {
+                TscScale::default()
+            } else {
+                machine.tsc_scale()
+            },
         },
     };
     let regs = &mut trap.regs;
