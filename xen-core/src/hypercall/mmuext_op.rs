@@ -86,7 +86,12 @@ impl<M: Machine> Call<'_, M> {
         let Some(target) = owner.domain.as_ref() else {
             // Devices and the hypervisor have no tables and no processors: what would be done to oneself is forbidden
             // before it is senseless.
-            return Err(if is_own_op(op.cmd) { Errno::EPERM } else { Errno::EINVAL }.into());
+            return Err(if is_own_op(op.cmd) {
+                Errno::EPERM
+            } else {
+                Errno::EINVAL
+            }
+            .into());
         };
         let mfn = Mfn(op.arg1.as_mfn());
         let kind = match op.cmd {
@@ -214,5 +219,7 @@ impl<M: Machine> Call<'_, M> {
 /// Whether an operation is one that a vCPU does to itself only.
 fn is_own_op(cmd: MmuextCmd) -> bool {
     use MmuextCmd as C;
-    (C::NEW_BASEPTR.0..=C::SET_LDT.0).contains(&cmd.0) || cmd == C::NEW_USER_BASEPTR || cmd == C::FLUSH_CACHE_GLOBAL
+    (C::NEW_BASEPTR.0..=C::SET_LDT.0).contains(&cmd.0)
+        || cmd == C::NEW_USER_BASEPTR
+        || cmd == C::FLUSH_CACHE_GLOBAL
 }

@@ -17,7 +17,11 @@ pub struct IoRules {
 
 impl IoRules {
     pub(super) const fn new(limit: u64) -> Self {
-        Self { limit, denied: RankedMutex::new(Rank::Machine, Vec::new()), read_only: RankedMutex::new(Rank::Machine, Vec::new()) }
+        Self {
+            limit,
+            denied: RankedMutex::new(Rank::Machine, Vec::new()),
+            read_only: RankedMutex::new(Rank::Machine, Vec::new()),
+        }
     }
 
     pub(super) fn deny(&self, start: Mfn, count: u64) {
@@ -27,12 +31,17 @@ impl IoRules {
     }
 
     pub(super) fn protect(&self, start: Mfn, count: u64) {
-        self.read_only.lock().push(start.0..start.0.saturating_add(count));
+        self.read_only
+            .lock()
+            .push(start.0..start.0.saturating_add(count));
     }
 
     /// Whether guests may look at this device frame but not write to it.
     pub(super) fn is_read_only(&self, mfn: Mfn) -> bool {
-        self.read_only.lock().iter().any(|range| range.contains(&mfn.0))
+        self.read_only
+            .lock()
+            .iter()
+            .any(|range| range.contains(&mfn.0))
     }
 
     /// Whether the hardware domain may map this device frame. Beyond the processor's address width nothing is: such

@@ -15,8 +15,8 @@ use alloc::sync::Arc;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{
-    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemoryDomain, MemoryOp, PodTarget, RemoveFromPhysmap,
-    ReservedDeviceMemoryMap, VnumaTopologyInfo,
+    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemoryDomain, MemoryOp, PodTarget,
+    RemoveFromPhysmap, ReservedDeviceMemoryMap, VnumaTopologyInfo,
 };
 use hypercall_abi::xen::DomId;
 use zerocopy::{FromBytes, IntoBytes};

@@ -36,7 +36,11 @@ pub(super) fn get_l1<M: Machine>(
         if !owner_may || !iomem_permitted(&hv.mem, domain, target) {
             return Err(Errno::EPERM);
         }
-        let value = if hv.mem.iomem_is_read_only(target) { entry::without_write(value) } else { value };
+        let value = if hv.mem.iomem_is_read_only(target) {
+            entry::without_write(value)
+        } else {
+            value
+        };
         return Ok(entry::adjust(entry::uncached(value), 1));
     }
     let page = hv.mem.get_page(target, page_owner).ok_or(Errno::EBUSY)?;

@@ -94,7 +94,10 @@ fn commands_have_their_errors() {
     assert_eq!(guest.update(&hv, mfn.addr() + 16, 0xabcd), 0);
     assert_eq!(guest.load(&hv, guest.va(Pfn(30)) + 16), Ok(0xabcd));
     assert_eq!(guest.update(&hv, 0x10, 0), err(Errno::EINVAL));
-    assert_eq!(guest.update(&hv, 0xffff_ffff_ffff_fff8, 0), err(Errno::EINVAL));
+    assert_eq!(
+        guest.update(&hv, 0xffff_ffff_ffff_fff8, 0),
+        err(Errno::EINVAL)
+    );
     guest.audit(&hv);
 }
 
