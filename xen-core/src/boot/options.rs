@@ -66,10 +66,10 @@ pub enum ClockSource {
 pub enum NmiPolicy {
     /// Nothing.
     Ignore,
-    /// The control domain gets it.
-    Dom0,
-    /// The hypervisor panics, Xen's default.
+    /// The control domain gets it: the default, as in Xen without debug checks.
     #[default]
+    Dom0,
+    /// The hypervisor panics.
     Fatal,
 }
 

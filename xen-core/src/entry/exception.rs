@@ -5,6 +5,7 @@ use core::ops::ControlFlow;
 use hypercall_abi::arch_x86::CpuUserRegs;
 
 use super::vector;
+use crate::boot::options::NmiPolicy;
 use crate::domain::{Callback, PendingException, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::Machine;
@@ -164,9 +165,12 @@ impl<M: Machine> Hypervisor<M> {
 
     /// A non-maskable interrupt of the machine: the hardware domain's first vCPU gets it.
     pub(super) fn platform_nmi(&self) {
-        let Some(domain) = self.domains.hardware() else {
-            return;
-        };
+        match self.options.nmi {
+            NmiPolicy::Dom0 => {}
+            NmiPolicy::Ignore => return,
+            NmiPolicy::Fatal => panic!("non-maskable interrupt, and nmi=fatal"),
+        }
+        let Some(domain) = self.domains.hardware() else { return };
         if let Some(vcpu) = domain.vcpu(crate::num::VcpuId(0)) {
             vcpu.set_flags(VcpuFlags::NMI_PENDING);
             self.wake(vcpu);

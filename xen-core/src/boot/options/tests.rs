@@ -172,12 +172,12 @@ fn control_domain_part() {
 #[test]
 fn other_values() {
     let all = options(
-        "sched=null reboot=kbd,cold clocksource=tsc nmi=dom0 maxcpus=0x10 mem=2G conswitch=bx",
+        "sched=null reboot=kbd,cold clocksource=tsc nmi=fatal maxcpus=0x10 mem=2G conswitch=bx",
     );
     assert_eq!(all.sched, Scheduler::Null);
     assert_eq!(all.reboot, Some(RebootMethod::Keyboard));
     assert_eq!(all.clocksource, Some(ClockSource::Tsc));
-    assert_eq!(all.nmi, NmiPolicy::Dom0);
+    assert_eq!(all.nmi, NmiPolicy::Fatal);
     assert_eq!(all.maxcpus, Some(16));
     assert_eq!(all.mem, Some(2 << 30));
     assert_eq!((all.conswitch, all.start_in_xen), (Some('b'), true));
