@@ -180,7 +180,10 @@ fn build_dom0(
     if payload.compression != Compression::None {
         let size = decompress::uncompressed_size(&payload)?;
         let range = cut_from_largest(&mut free, size as u64);
-        scratch = Some(range.ok_or(KernelError::OutputTooLarge(payload.compression))?);
+        scratch = Some(range.ok_or_else(|| KernelError::TooLittleMemory {
+            needed: (size as u64).div_ceil(1 << PAGE_SHIFT),
+            given: free.iter().map(PhysRange::len).max().unwrap_or(0) >> PAGE_SHIFT,
+        })?);
     }
     for range in &free {
         give(hypervisor, *range);
