@@ -140,6 +140,16 @@ pub fn scenarios() -> Vec<Scenario> {
     });
     let others = [
         Scenario::guest(
+            "conformance-smp",
+            "a second vCPU on one processor, and switches between the two",
+            "conformance",
+        )
+        .dom0_append("smp")
+        .append("dom0_max_vcpus=2")
+        .expect("ok failsafe: vector")
+        .expect(r"conformance: \d+ passed, 0 failed")
+        .expect("Hardware Dom0 halted"),
+        Scenario::guest(
             "conformance",
             "all areas in one kernel's life",
             "conformance",

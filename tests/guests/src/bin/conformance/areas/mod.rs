@@ -10,6 +10,7 @@ mod exceptions;
 mod grants;
 mod memory;
 mod mmu;
+mod smp;
 mod start_of_day;
 mod timers;
 mod user;
@@ -37,5 +38,6 @@ pub const AREAS: &[Area] = &[
     ("grants", grants::run),
     ("events", events::run),
     ("timers", timers::run),
+    ("smp", smp::run),
     ("vcpu_info", vcpu_info::run),
 ];
