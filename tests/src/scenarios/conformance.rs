@@ -3,7 +3,7 @@
 use crate::scenario::Scenario;
 
 /// The areas of the `conformance` kernel.
-const AREAS: [(&str, &str, &str); 15] = [
+const AREAS: [(&str, &str, &str); 16] = [
     (
         "conformance-start-of-day",
         "start_of_day",
@@ -54,6 +54,11 @@ const AREAS: [(&str, &str, &str); 15] = [
         "conformance-memory",
         "memory",
         "memory reservations and exchanges",
+    ),
+    (
+        "conformance-control",
+        "control",
+        "the first domain's own calls, and what they refuse",
     ),
     (
         "conformance-grants",

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod calls;
+mod control;
 mod debug;
 mod descriptors;
 mod emulation;
@@ -36,6 +37,7 @@ pub const AREAS: &[Area] = &[
     ("mmu", mmu::run),
     ("memory", memory::run),
     ("grants", grants::run),
+    ("control", control::run),
     ("events", events::run),
     ("timers", timers::run),
     ("smp", smp::run),
