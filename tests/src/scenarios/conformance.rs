@@ -3,7 +3,7 @@
 use crate::scenario::Scenario;
 
 /// The areas of the `conformance` kernel.
-const AREAS: [(&str, &str, &str); 15] = [
+const AREAS: [(&str, &str, &str); 16] = [
     (
         "conformance-start-of-day",
         "start_of_day",
@@ -54,6 +54,11 @@ const AREAS: [(&str, &str, &str); 15] = [
         "conformance-memory",
         "memory",
         "memory reservations and exchanges",
+    ),
+    (
+        "conformance-control",
+        "control",
+        "the first domain's own calls, and what they refuse",
     ),
     (
         "conformance-grants",
@@ -139,6 +144,16 @@ pub fn scenarios() -> Vec<Scenario> {
             .expect("Hardware Dom0 crashed")
     });
     let others = [
+        Scenario::guest(
+            "conformance-smp",
+            "a second vCPU on one processor, and switches between the two",
+            "conformance",
+        )
+        .dom0_append("smp")
+        .append("dom0_max_vcpus=2")
+        .expect("ok failsafe: vector")
+        .expect(r"conformance: \d+ passed, 0 failed")
+        .expect("Hardware Dom0 halted"),
         Scenario::guest(
             "conformance",
             "all areas in one kernel's life",

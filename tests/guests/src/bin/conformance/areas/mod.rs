@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod calls;
+mod control;
 mod debug;
 mod descriptors;
 mod emulation;
@@ -10,6 +11,7 @@ mod exceptions;
 mod grants;
 mod memory;
 mod mmu;
+mod smp;
 mod start_of_day;
 mod timers;
 mod user;
@@ -35,7 +37,9 @@ pub const AREAS: &[Area] = &[
     ("mmu", mmu::run),
     ("memory", memory::run),
     ("grants", grants::run),
+    ("control", control::run),
     ("events", events::run),
     ("timers", timers::run),
+    ("smp", smp::run),
     ("vcpu_info", vcpu_info::run),
 ];

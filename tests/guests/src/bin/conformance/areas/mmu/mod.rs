@@ -3,6 +3,7 @@
 mod extended;
 mod flush;
 mod leaves;
+mod stale;
 mod stores;
 mod trees;
 mod updates;
@@ -19,6 +20,7 @@ pub fn run(_: &'static StartInfo) {
     trees::run();
     extended::run();
     flush::run();
+    stale::run();
     stores::run();
 }
 

@@ -2,21 +2,20 @@
 //!
 //! Contract: public/arch-x86/xen-x86_64.h; the frames are those of the processor with the event mask in CS.
 
-use core::sync::atomic::Ordering;
+mod returns;
+mod software;
 
 use pv_guest_shim::hypercall_abi::arch_x86::xen_x86_64::{FLAT_KERNEL_CS64, FLAT_KERNEL_SS64};
-use pv_guest_shim::hypercall_abi::arch_x86::{IretContext, TI_IF, TrapInfo};
 use pv_guest_shim::hypercall_abi::xen::StartInfo;
 use pv_guest_shim::traps::{self, Registers, Trap};
-use pv_guest_shim::{hypercall, mmu, shared};
+use pv_guest_shim::{hypercall, mmu};
 
-use crate::call::{
-    HYPERVISOR, NON_CANONICAL, UNMAPPED, enter, run as run_code, trap_of, update_va,
-};
+use crate::call::{HYPERVISOR, UNMAPPED, run as run_code, trap_of, update_va};
 use crate::report::{bits, holds, number, same};
 use crate::{code, pages};
 
 const KERNEL_CS: u64 = FLAT_KERNEL_CS64 as u64 & !3;
+
 const KERNEL_SS: u64 = FLAT_KERNEL_SS64 as u64;
 
 /// The area.
@@ -24,13 +23,11 @@ pub fn run(_: &'static StartInfo) {
     faults();
     traps_behind_the_instruction();
     page_faults();
-    software_interrupts();
-    event_mask();
+    software::run();
     handler_flags();
     single_step();
     registers();
-    bad_returns();
-    nested();
+    returns::run();
 }
 
 /// Code that traps at its first instruction, or `offset` bytes behind its start.
@@ -257,105 +254,6 @@ fn mapped(address: u64) -> u64 {
     trap.frame.error_code
 }
 
-/// Registers entry points for one vector.
-fn set_vector(vector: u8, flags: u8, address: u64) -> i64 {
-    let info = |vector, flags, address| TrapInfo {
-        vector,
-        flags,
-        cs: FLAT_KERNEL_CS64,
-        _pad: [0; 4],
-        address,
-    };
-    hypercall::set_trap_table(&mut [info(vector, flags, address), info(0, 0, 0)])
-}
-
-/// QEMU without acceleration raises the #GP of a refused `int n` with the error code 16 n + 2 instead of 8 n + 2 in 64-bit
-/// mode, so that it stands for vector 2 n.
-fn qemu_software_interrupts() -> bool {
-    let trap = trap_of(code!(".byte 0xcd, 0x20")).unwrap_or_default();
-    trap.frame.error_code == 0x202
-}
-
-fn software_interrupts() {
-    let quirk = qemu_software_interrupts();
-    let choose = |real, on_qemu| if quirk { on_qemu } else { real };
-    let int_32 = choose(code!(".byte 0xcd, 0x20"), code!(".byte 0xcd, 0x10"));
-    let int_14 = choose(code!(".byte 0xcd, 14"), code!(".byte 0xcd, 7"));
-    let int_254 = choose(code!(".byte 0xcd, 254"), code!(".byte 0xcd, 127"));
-    let int_128 = code!(".byte 0xcd, 0x80");
-    expect("int 0x20 without right", int_32, 13, 0x102, 0);
-    expect("int 14 without right", int_14, 13, 0x72, 0);
-    expect("int 254 without right", int_254, 13, 0x7f2, 0);
-    // Its gate is open to ring 3: the level in the table does not count.
-    expect("int 0x80 of level 0", int_128, 0x80, 0, 2);
-    for dpl in 1..=3 {
-        number(
-            "set_trap_table",
-            set_vector(0x20, dpl, traps::entry_point(0x20)),
-            0,
-        );
-        expect("int 0x20 with right", int_32, 0x20, 0, 2);
-        set_vector(0x80, dpl, traps::entry_point(0x80));
-        expect("int 0x80 with right", int_128, 0x80, 0, 2);
-    }
-    // A vector with an error code has none when software raises it.
-    set_vector(14, 3, traps::entry_point(0x71));
-    let trap = trap_of(int_14).unwrap_or_default();
-    bits("int 14 with right", trap.frame.vector, 0x71);
-    bits("int 14 with right: cs", trap.frame.cs, KERNEL_CS | 1 << 32);
-    for (name, vector, code) in [("0x20", 0x20, int_32), ("0x80", 0x80, int_128)] {
-        set_vector(vector, 3 | TI_IF, traps::entry_point(vector));
-        shared::upcall_mask().store(0, Ordering::Relaxed);
-        let trap = trap_of(code).unwrap_or_default();
-        shared::upcall_mask().store(1, Ordering::Relaxed);
-        bits(
-            format_args!("masking int {name}: vector"),
-            trap.frame.vector,
-            vector.into(),
-        );
-        same(
-            format_args!("masking int {name}: mask in the handler"),
-            trap.handler_mask,
-            1,
-        );
-        same(
-            format_args!("masking int {name}: saved mask"),
-            trap.frame.saved_mask(),
-            0,
-        );
-    }
-    // Address 0 ends the table, so a removed handler is one that was never set: all are removed.
-    traps::init();
-}
-
-/// Mask clear: the frame says so, and the exception leaves it clear.
-fn event_mask() {
-    shared::upcall_mask().store(0, Ordering::Relaxed);
-    let trap = trap_of(code!("ud2")).unwrap_or_default();
-    let after = shared::upcall_mask().load(Ordering::Relaxed);
-    shared::upcall_mask().store(1, Ordering::Relaxed);
-    bits("unmasked #UD: cs", trap.frame.cs, KERNEL_CS);
-    bits("unmasked #UD: flags", trap.frame.rflags & !0x1_08d5, 0x202);
-    same("unmasked #UD: mask in the handler", trap.handler_mask, 0);
-    same("iret with IF clears the mask", after, 0);
-    set_vector(6, TI_IF, traps::entry_point(6));
-    shared::upcall_mask().store(0, Ordering::Relaxed);
-    let trap = trap_of(code!("ud2")).unwrap_or_default();
-    let after = shared::upcall_mask().load(Ordering::Relaxed);
-    shared::upcall_mask().store(1, Ordering::Relaxed);
-    bits("masking #UD: cs", trap.frame.cs, KERNEL_CS);
-    same("masking #UD: mask in the handler", trap.handler_mask, 1);
-    same("masking #UD: iret gives the mask back", after, 0);
-    shared::upcall_mask().store(0x80, Ordering::Relaxed);
-    let trap = trap_of(code!("ud2")).unwrap_or_default();
-    let after = shared::upcall_mask().load(Ordering::Relaxed);
-    shared::upcall_mask().store(1, Ordering::Relaxed);
-    bits("mask byte in the frame", trap.frame.saved_mask(), 0x80);
-    bits("mask byte: IF", trap.frame.rflags & 0x200, 0);
-    same("iret without IF sets the mask", after, 1);
-    traps::init();
-}
-
 fn handler_flags() {
     let trap = trap_of(code!("push 0x244ed7", "popfq", "ud2")).unwrap_or_default();
     bits("flags in the frame", trap.frame.rflags, 0x244cd7);
@@ -492,160 +390,4 @@ fn registers() {
             6,
         );
     }
-}
-
-fn context(rip: u64, rsp: u64) -> IretContext {
-    IretContext {
-        rax: 0x1234,
-        r11: 0x11,
-        rcx: 0x22,
-        flags: 0,
-        rip,
-        cs: KERNEL_CS,
-        rflags: 0,
-        rsp,
-        ss: KERNEL_SS,
-    }
-}
-
-/// `iret` to contexts that the processor refuses: the guest gets the fault, in the new context.
-fn bad_returns() {
-    let stack = pages::take() + 2048;
-    let land = code!("ud2");
-    let mut none = Registers::default();
-    let good = context(land, stack);
-    let trap = enter(&good, &mut none);
-    bits("iret: vector", trap.frame.vector, 6);
-    same(
-        "iret: rax rcx r11 rsp rip",
-        (
-            trap.frame.rax,
-            trap.frame.rcx,
-            trap.frame.r11,
-            trap.frame.rsp,
-            trap.frame.rip,
-        ),
-        (0x1234, 0x22, 0x11, stack, land),
-    );
-    same("iret without IF masks events", trap.frame.saved_mask(), 1);
-    let trap = enter(
-        &IretContext {
-            rflags: 0x3_7fff & !0x100,
-            ..good
-        },
-        &mut none,
-    );
-    bits(
-        "iret: flags that are kept",
-        trap.frame.rflags & !0x1_0000,
-        0x4ed7,
-    );
-    same("iret with IF unmasks events", trap.frame.saved_mask(), 0);
-    shared::upcall_mask().store(1, Ordering::Relaxed);
-    let trap = enter(
-        &IretContext {
-            rflags: 0x100,
-            rip: code!("nop", "nop", "ud2"),
-            ..good
-        },
-        &mut none,
-    );
-    bits("iret with TF: vector", trap.frame.vector, 1);
-    hypercall::set_debugreg(6, 0);
-    let trap = enter(
-        &IretContext {
-            cs: KERNEL_CS | 0xdead_beef_0000_0000,
-            ..good
-        },
-        &mut none,
-    );
-    bits("iret ignores the upper half of cs", trap.frame.vector, 6);
-    let trap = enter(
-        &IretContext {
-            ss: KERNEL_SS & !3 | 0xdead_0000,
-            ..good
-        },
-        &mut none,
-    );
-    bits("iret sets the level of ss", trap.frame.ss, KERNEL_SS);
-    let cases: [(&str, IretContext, u64, u64); 8] = [
-        (
-            "non-canonical rip",
-            IretContext {
-                rip: NON_CANONICAL,
-                ..good
-            },
-            13,
-            0,
-        ),
-        ("null cs", IretContext { cs: 0, ..good }, 13, 0),
-        (
-            "cs behind the limit",
-            IretContext { cs: 0xfff8, ..good },
-            13,
-            0xfff8,
-        ),
-        ("data as cs", IretContext { cs: 0xe028, ..good }, 13, 0xe028),
-        ("empty cs", IretContext { cs: 0x40, ..good }, 13, 0x40),
-        ("ring 0 cs", IretContext { cs: 0xe008, ..good }, 13, 0xe008),
-        ("code as ss", IretContext { ss: 0xe033, ..good }, 13, 0xe030),
-        ("null ss", IretContext { ss: 0, ..good }, 13, 0),
-    ];
-    for (name, context, vector, error_code) in cases {
-        let trap = enter(&context, &mut none);
-        bits(
-            format_args!("iret to {name}: vector"),
-            trap.frame.vector,
-            vector,
-        );
-        bits(
-            format_args!("iret to {name}: error code"),
-            trap.frame.error_code,
-            error_code,
-        );
-        bits(
-            format_args!("iret to {name}: rip"),
-            trap.frame.rip,
-            context.rip,
-        );
-        bits(
-            format_args!("iret to {name}: rsp"),
-            trap.frame.rsp,
-            context.rsp,
-        );
-        bits(
-            format_args!("iret to {name}: cs"),
-            trap.frame.cs & 0xffff,
-            context.cs & 0xfffc,
-        );
-        bits(
-            format_args!("iret to {name}: ss"),
-            trap.frame.ss,
-            context.ss | 3,
-        );
-    }
-}
-
-fn nested() {
-    traps::set_handler(
-        6,
-        Some(|frame| {
-            let inner = trap_of(code!("int3")).unwrap_or_default();
-            frame.rax = inner.frame.vector;
-            frame.rip += 2;
-        }),
-    );
-    let mut registers = Registers {
-        rbx: 5,
-        ..Registers::default()
-    };
-    let outer = run_code(code!("ud2"), &mut registers);
-    traps::set_handler(6, None);
-    same("trap in a handler", outer.is_ok(), true);
-    holds(
-        "trap in a handler: vector",
-        registers.rax,
-        registers.rax == 3,
-    );
-    bits("registers behind both", registers.rbx, 5);
 }
