@@ -170,7 +170,9 @@ impl<M: Machine> Hypervisor<M> {
             NmiPolicy::Ignore => return,
             NmiPolicy::Fatal => panic!("non-maskable interrupt, and nmi=fatal"),
         }
-        let Some(domain) = self.domains.hardware() else { return };
+        let Some(domain) = self.domains.hardware() else {
+            return;
+        };
         if let Some(vcpu) = domain.vcpu(crate::num::VcpuId(0)) {
             vcpu.set_flags(VcpuFlags::NMI_PENDING);
             self.wake(vcpu);

@@ -23,6 +23,7 @@ mod event_channel_op;
 mod foreign;
 mod fpu_taskswitch;
 mod grant_table_op;
+mod mca;
 mod memory_op;
 mod mmu_update;
 mod mmuext_op;

@@ -125,9 +125,7 @@ impl<M: Machine> Call<'_, M> {
             .saturating_add(u64::from(arg.timeout).saturating_mul(1_000_000_000))
             .max(1);
         let Some(index) = (arg.id as usize).checked_sub(1) else {
-            if arg.timeout == 0 {
-                return Err(Errno::EINVAL.into());
-            }
+            // ABI: a new watchdog without time has none left: it fires at once.
             for (i, slot) in slots.iter().enumerate() {
                 if slot
                     .compare_exchange(0, deadline, Ordering::SeqCst, Ordering::SeqCst)

@@ -42,6 +42,7 @@ impl<M: Machine> Call<'_, M> {
             H::CALLBACK_OP => self.callback_op(a.uint(0), a.ulong(1)),
             H::EVENT_CHANNEL_OP => self.event_channel_op(a.uint(0), a.handle(1)),
             H::PHYSDEV_OP => self.physdev_op(a.uint(0), a.handle(1)),
+            H::ARCH_0 => self.mca(a.handle(0)),
             _ => Err(Errno::ENOSYS.into()),
         }
     }

@@ -330,7 +330,8 @@ impl Irqs for X86 {
 
 impl Pio for X86 {
     fn is_own_port(&self, port: u16) -> bool {
-        serial::owns_port(port)
+        // Xen keeps the serial line and the ACPI timer for itself.
+        serial::owns_port(port) || power::owns_port(port)
     }
 
     fn port_in(&self, port: u16, width: Width) -> u32 {

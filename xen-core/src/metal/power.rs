@@ -60,6 +60,12 @@ pub fn must_not_reboot() -> bool {
     NO_REBOOT.load(Ordering::Relaxed)
 }
 
+/// Whether `port` belongs to the ACPI timer, by which the hypervisor keeps time.
+pub fn owns_port(port: u16) -> bool {
+    let timer = FACTS.get().and_then(|facts| facts.fadt.as_ref()?.pm_timer?.port());
+    timer.is_some_and(|first| (first..first.saturating_add(4)).contains(&port))
+}
+
 /// Some microseconds: accesses to a port that nothing uses.
 fn wait() {
     for _ in 0..WAIT {
