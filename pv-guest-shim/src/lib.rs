@@ -2,7 +2,9 @@
 //!
 //! A guest kernel starts in [`entry!`]'s function, in 64-bit mode on the boot stack, with paging on and the layout that
 //! public/xen.h describes. It is not privileged: what a native kernel does with instructions, it asks for with
-//! [`hypercall`]s. Link with the linker script of this crate (`link.ld`), which keeps the Xen notes.
+//! [`hypercall`]s. `start::init` maps the page that it shares with the hypervisor (`shared`) and registers entry points for every
+//! trap (`traps`); `mmu` walks and changes its page tables, [`events`], `grant` and `time` are what drivers build on. All of it is
+//! for one vCPU. Link with the linker script of this crate (`link.ld`), which keeps the Xen notes.
 //!
 //! ```ignore
 //! #![no_std]

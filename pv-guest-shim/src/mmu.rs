@@ -1,7 +1,7 @@
 //! Page tables of a PV kernel: the two frame tables, walks of one's own tables, and the calls that change them.
 //!
 //! A PV guest sees machine frames (MFNs) in its page tables and has its own dense numbering (PFNs). The kernel image's mapping
-//! covers the first PFNs at [`VIRT_BASE`](crate::start::VIRT_BASE), page tables among them, so a walk needs no further mapping.
+//! covers the first PFNs at [`VIRT_BASE`], page tables among them, so a walk needs no further mapping.
 //!
 //! Contract: public/xen.h, `mmu_update`, `mmuext_op`, `update_va_mapping`.
 // UNSAFETY: reads the frame tables and page tables, and changes mappings.

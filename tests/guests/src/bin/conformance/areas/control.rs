@@ -1,17 +1,16 @@
-//! The first domain's own calls: `physdev_op`, `platform_op`, `domctl`, `sysctl`, and what they refuse.
+//! The first domain's own calls: `physdev_op` and `platform_op`, and what they refuse.
 
 use pv_guest_shim::hypercall_abi::errno::Errno;
 use pv_guest_shim::hypercall_abi::xen::{HypercallNr, StartInfo};
 
 use crate::call::{BAD_POINTERS, call};
 use crate::pages;
-use crate::report::{error, holds, number};
+use crate::report::{error, number};
 
 /// The area.
 pub fn run(_: &'static StartInfo) {
     versions();
     pointers();
-    domctl();
     physdev();
 }
 
@@ -24,43 +23,32 @@ fn argument(words: &[u64]) -> u64 {
     page
 }
 
-/// Structures that begin with a command and the version of the interface.
+/// The structure begins with a command and the version of the interface.
 fn versions() {
-    for (name, nr, good) in [
-        ("platform_op", HypercallNr::PLATFORM_OP, 0x0300_0001_u64),
-        ("domctl", HypercallNr::DOMCTL, 0x15),
-        ("sysctl", HypercallNr::SYSCTL, 0x15),
-    ] {
-        for version in [0, good - 1, good + 1, 0xffff_ffff] {
-            let arg = argument(&[5 | version << 32]);
-            error(
-                format_args!("{name} of version {version:#x}"),
-                call(nr, [arg]),
-                Errno::EACCES,
-            );
-        }
-        let arg = argument(&[0x7fff | good << 32]);
+    const GOOD: u64 = 0x0300_0001;
+    for version in [0, GOOD - 1, GOOD + 1, 0xffff_ffff] {
+        let arg = argument(&[5 | version << 32]);
         error(
-            format_args!("{name} unknown"),
-            call(nr, [arg]),
-            Errno::ENOSYS,
+            format_args!("platform_op of version {version:#x}"),
+            call(HypercallNr::PLATFORM_OP, [arg]),
+            Errno::EACCES,
         );
     }
+    let arg = argument(&[0x7fff | GOOD << 32]);
+    error(
+        "platform_op unknown",
+        call(HypercallNr::PLATFORM_OP, [arg]),
+        Errno::ENOSYS,
+    );
 }
 
 fn pointers() {
     for (kind, pointer) in BAD_POINTERS {
-        for (name, nr) in [
-            ("platform_op", HypercallNr::PLATFORM_OP),
-            ("domctl", HypercallNr::DOMCTL),
-            ("sysctl", HypercallNr::SYSCTL),
-        ] {
-            error(
-                format_args!("{name} at {kind} pointer"),
-                call(nr, [pointer]),
-                Errno::EFAULT,
-            );
-        }
+        error(
+            format_args!("platform_op at {kind} pointer"),
+            call(HypercallNr::PLATFORM_OP, [pointer]),
+            Errno::EFAULT,
+        );
         for op in [5, 6, 7, 8, 10, 12, 13, 14, 21, 24, 25, 26, 28] {
             error(
                 format_args!("physdev_op {op} at {kind} pointer"),
@@ -69,63 +57,6 @@ fn pointers() {
             );
         }
     }
-}
-
-fn domctl() {
-    let op = |command: u64, domain: u64, words: &[u64]| {
-        let mut all = [0; 18];
-        all[0] = command | 0x15 << 32;
-        all[1] = domain;
-        for (to, from) in all.iter_mut().skip(2).zip(words) {
-            *to = *from;
-        }
-        let arg = argument(&all);
-        (call(HypercallNr::DOMCTL, [arg]), arg)
-    };
-    for command in [2, 3, 4, 9, 11, 12, 13, 14, 15, 17, 27, 36, 61] {
-        error(
-            format_args!("domctl {command} of nobody"),
-            op(command, 77, &[]).0,
-            Errno::ESRCH,
-        );
-    }
-    // Oneself cannot be paused, destroyed or built again.
-    for command in [3, 12] {
-        error(
-            format_args!("domctl {command} of oneself"),
-            op(command, 0, &[]).0,
-            Errno::EINVAL,
-        );
-    }
-    let (result, arg) = op(5, 0, &[]);
-    number("getdomaininfo", result, 0);
-    number(
-        "getdomaininfo: domain",
-        pages::read::<u16>(arg + 16).into(),
-        0,
-    );
-    holds(
-        "getdomaininfo: pages",
-        pages::read::<u64>(arg + 24),
-        pages::read::<u64>(arg + 24) > 0,
-    );
-    error(
-        "getdomaininfo behind the last",
-        op(5, 100, &[]).0,
-        Errno::ESRCH,
-    );
-    error(
-        "getdomaininfo of no domain",
-        op(5, 0x7ff0, &[]).0,
-        Errno::EINVAL,
-    );
-    let (result, arg) = op(36, 0, &[]);
-    number("get_address_size", result, 0);
-    number(
-        "get_address_size: bits",
-        pages::read::<u32>(arg + 16).into(),
-        64,
-    );
 }
 
 fn physdev() {
