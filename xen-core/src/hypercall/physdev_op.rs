@@ -54,6 +54,8 @@ impl<M: Machine> Call<'_, M> {
             PhysdevOp::PREPARE_MSIX => self.prepare_msix(arg.cast(), true),
             PhysdevOp::RELEASE_MSIX => self.prepare_msix(arg.cast(), false),
             PhysdevOp::DBGP_OP => self.dbgp_op(arg.cast()),
+            // ABI: the notification of old means nothing any more and succeeds.
+            PhysdevOp::IRQ_UNMASK_NOTIFY => Ok(Outcome::Done(0)),
             // Includes PHYSDEVOP_free_irq_vector, which Xen does not know any more either.
             _ => Err(Errno::ENOSYS.into()),
         }

@@ -62,7 +62,9 @@ pub fn must_not_reboot() -> bool {
 
 /// Whether `port` belongs to the ACPI timer, by which the hypervisor keeps time.
 pub fn owns_port(port: u16) -> bool {
-    let timer = FACTS.get().and_then(|facts| facts.fadt.as_ref()?.pm_timer?.port());
+    let timer = FACTS
+        .get()
+        .and_then(|facts| facts.fadt.as_ref()?.pm_timer?.port());
     timer.is_some_and(|first| (first..first.saturating_add(4)).contains(&port))
 }
 

@@ -67,7 +67,10 @@ fn older_kernels_get_addresses() {
     assert_eq!(word(&page, 48), 3);
     assert_eq!((word(&page, 112), word(&page, 120)), (0x10_5000, 5000));
     assert_eq!(word(&page, 104), 0x10_7000);
-    assert_eq!((word(&page, 1152), word(&page, 1160)), (plan_with.pages_needed, 0));
+    assert_eq!(
+        (word(&page, 1152), word(&page, 1160)),
+        (plan_with.pages_needed, 0)
+    );
 
     let plan_without = plan(&image, 16384, 0).unwrap();
     let page = encoded(&plan_without, &info(b""));
