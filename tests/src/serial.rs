@@ -71,7 +71,7 @@ impl Serial {
     }
 
     /// Wait until `wanted` is printed after what was waited for before. A match of `fatal` ends the wait early, and so
-    /// does silence for [`SILENCE`] of the patience.
+    /// does silence for `SILENCE` of the patience.
     pub fn expect(&mut self, wanted: &Regex, fatal: &RegexSet, patience: Duration) -> Outcome {
         let deadline = Instant::now() + patience;
         let quiet = patience.mul_f64(SILENCE);

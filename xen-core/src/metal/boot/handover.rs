@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use hypercall_abi::xen::{Dom0VgaConsoleInfo, Dom0VgaConsoleInfoU, VgaTextMode3, VgaType};
 use xen_core::boot::firmware::FirmwareInfo;
 use xen_core::boot::modules::{Module, PhysRange};
 use xen_core::boot::plan::{FRAME_RECORD_SIZE, Ranges};
@@ -26,6 +27,7 @@ use xen_core::num::{CpuId, Gsi, Mfn, PAGE_SHIFT};
 use xen_core::sched::Scheduler;
 use xen_core::sync::{Rank, RankedMutex};
 use xen_core::time::{Timers, boot_time};
+use zerocopy::FromZeros;
 
 use super::{BootState, free_memory, logger};
 use crate::metal::cpu::{cpuid, percpu};
@@ -166,6 +168,20 @@ fn reserve_serial_interrupt(hypervisor: &Hypervisor<X86>, state: &BootState) {
     }
 }
 
+/// The screen as a BIOS leaves it: text, 80 columns of 25 rows.
+fn text_screen() -> Dom0VgaConsoleInfo {
+    let mut screen = Dom0VgaConsoleInfo::new_zeroed();
+    screen.video_type = VgaType::TEXT_MODE_3;
+    screen.u = Dom0VgaConsoleInfoU::from_text_mode_3(VgaTextMode3 {
+        font_height: 16,
+        cursor_x: 0,
+        cursor_y: 0,
+        rows: 25,
+        columns: 80,
+    });
+    screen
+}
+
 /// Builds the control domain from its kernel and initrd.
 fn build_dom0(
     hypervisor: &Hypervisor<X86>,
@@ -196,12 +212,13 @@ fn build_dom0(
         command_line.push(' ');
         command_line.push_str(state.dom0_extra);
     }
+    let console = state.boot.efi_system_table.is_none().then(text_screen);
     let load = |image: &[u8]| -> Result<LoadedDom0, KernelError> {
         let image = Dom0Image {
             kernel: &Kernel::parse(image)?,
             initrd: initrd.map_or(&[], module_bytes),
             cmdline: command_line.as_bytes(),
-            console: None,
+            console: console.as_ref(),
         };
         hypervisor.load_dom0(&image, late_pages)
     };
