@@ -175,3 +175,6 @@ boot_magic:
     .skip 4
 boot_info:
     .skip 4
+
+// What the assembler is given next belongs to the text.
+.text
