@@ -3,6 +3,7 @@
 mod build;
 mod compare_boot;
 mod container;
+mod coverage;
 mod doctor;
 mod fetch;
 mod gdb;
@@ -10,6 +11,7 @@ mod iso;
 mod layout;
 mod machine;
 mod run;
+mod sources;
 mod symbols;
 mod test;
 
@@ -32,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Derive hypercall-abi/tests/layout.golden from Xen's headers, or check it
     Layout(layout::LayoutArgs),
+    /// Write docs/hypercall-coverage.md from the code, or check it
+    Coverage(coverage::Options),
     /// Build the hypervisor into one bootable file, target/xenolith.elf
     Build(build::Options),
     /// Boot the hypervisor and Linux in QEMU, with a root shell on this terminal
@@ -53,6 +57,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Layout(args) => layout::run(args),
+        Command::Coverage(options) => coverage::run(options),
         Command::Build(options) => build::build(&options).map(|_| ()),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
