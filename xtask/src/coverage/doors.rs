@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use proc_macro2::Delimiter;
 
-use super::tokens::{self, Token};
 use crate::sources;
+use crate::tokens::{self, Token};
 
 /// How a number fares.
 #[derive(Clone, Debug, PartialEq, Eq)]

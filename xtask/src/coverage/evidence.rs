@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::tokens::{self, Token};
 use crate::sources;
+use crate::tokens::{self, Token};
 
 /// A test.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,17 +53,24 @@ impl Evidence {
             .any(|seen| seen.test == *test)
     }
 
-    /// The tests that show a number: those that name it, or else those that call one of `rooms`. At most one of each kind.
-    pub fn of(&self, kind: &str, constant: &str, rooms: &[String]) -> Vec<Test> {
+    /// The tests that show a number: those that name it, or else those that call one of `rooms`; at most one of each kind.
+    pub fn of<'a>(&'a self, kind: &str, constant: &str, rooms: &[String]) -> Vec<Test> {
         let number = (kind.to_owned(), constant.to_owned());
         let naming = |seen: &&Seen| seen.numbers.contains(&number);
         let calling = |seen: &&Seen| rooms.iter().any(|room| seen.calls.contains(room));
-        let unit = self
-            .unit
-            .iter()
-            .find(naming)
-            .or_else(|| self.unit.iter().find(calling));
-        let conformance = self.conformance.iter().find(naming);
+        // Of several the one that is about the fewest things.
+        let naming = |all: &'a [Seen]| {
+            all.iter()
+                .filter(naming)
+                .min_by_key(|seen| seen.numbers.len())
+        };
+        let unit = naming(&self.unit).or_else(|| {
+            self.unit
+                .iter()
+                .filter(calling)
+                .min_by_key(|seen| seen.calls.len())
+        });
+        let conformance = naming(&self.conformance);
         unit.into_iter()
             .chain(conformance)
             .map(|seen| seen.test.clone())

@@ -7,7 +7,6 @@ mod evidence;
 mod notes;
 mod numbers;
 mod page;
-mod tokens;
 
 use std::fs;
 
@@ -127,12 +126,23 @@ impl Survey {
                 continue;
             };
             for number in list {
+                // Of several names for one number the door uses one.
+                let constant = list
+                    .iter()
+                    .filter(|other| other.value == number.value)
+                    .map(|other| other.constant.as_str())
+                    .find(|constant| {
+                        door.is_some_and(|door| {
+                            !matches!(door.handling(kind, constant).state, State::Unknown(_))
+                        })
+                    })
+                    .unwrap_or(&number.constant);
                 let handling = door.map_or_else(
                     || Handling {
                         state: State::Unknown("ENOSYS".to_owned()),
                         rooms: Vec::new(),
                     },
-                    |door| door.handling(kind, &number.constant),
+                    |door| door.handling(kind, constant),
                 );
                 rows.push(self.row(
                     kind,

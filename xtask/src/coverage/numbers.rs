@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use proc_macro2::Delimiter;
 
-use super::tokens::{self, Token};
 use crate::sources;
+use crate::tokens::{self, Token};
 
 /// One number of the contract.
 #[derive(Debug)]
