@@ -1,4 +1,4 @@
-//! Event channels: binding ports, sending, closing. Where the bits are is the business of [`shared`](crate::shared).
+//! Event channels: binding ports, sending, closing. Where the bits are is the business of `shared`.
 //!
 //! Contract: public/event_channel.h.
 

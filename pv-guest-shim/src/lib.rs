@@ -1,6 +1,6 @@
 //! What a PV kernel in Rust needs to run on Xen.
 //!
-//! A guest kernel starts in [`entry!`]'s function, in 64-bit mode on the boot stack, with paging on and the layout that
+//! A guest kernel starts in `entry!`'s function, in 64-bit mode on the boot stack, with paging on and the layout that
 //! public/xen.h describes. It is not privileged: what a native kernel does with instructions, it asks for with
 //! [`hypercall`]s. `start::init` maps the page that it shares with the hypervisor (`shared`) and registers entry points for every
 //! trap (`traps`); `mmu` walks and changes its page tables, [`events`], `grant` and `time` are what drivers build on. All of it is

@@ -1,4 +1,4 @@
-//! The hypervisor binary `xenolith`: everything is in [`metal`], which exists only for the bare-metal target.
+//! The hypervisor binary `xenolith`: everything is in `metal`, which exists only for the bare-metal target.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

@@ -1,17 +1,22 @@
 //! `cargo xtask`: build, run, test. One file per command; each says in its first line what it does.
 
+mod book;
 mod build;
 mod compare_boot;
 mod container;
+mod coverage;
 mod doctor;
 mod fetch;
 mod gdb;
 mod iso;
+mod layers;
 mod layout;
 mod machine;
 mod run;
+mod sources;
 mod symbols;
 mod test;
+mod tokens;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -32,6 +37,12 @@ struct Arguments {
 enum Command {
     /// Derive hypercall-abi/tests/layout.golden from Xen's headers, or check it
     Layout(layout::LayoutArgs),
+    /// Write docs/hypercall-coverage.md from the code, or check it
+    Coverage(coverage::Options),
+    /// Check the book: links, options, the lock order
+    Book,
+    /// Check which modules of the logic use which, and the sizes of files
+    Layers,
     /// Build the hypervisor into one bootable file, target/xenolith.elf
     Build(build::Options),
     /// Boot the hypervisor and Linux in QEMU, with a root shell on this terminal
@@ -53,6 +64,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Layout(args) => layout::run(args),
+        Command::Coverage(options) => coverage::run(options),
+        Command::Book => book::check(),
+        Command::Layers => layers::check(),
         Command::Build(options) => build::build(&options).map(|_| ()),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),

@@ -4,6 +4,7 @@ use crate::build;
 use crate::compare_boot;
 use crate::layout::{self, LayoutArgs};
 use crate::machine::Hypervisor;
+use crate::{book, coverage, layers};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -181,6 +182,12 @@ fn host_checks() -> (usize, usize) {
     let checks = [
         cargo("cargo fmt", &["fmt", "--all", "--check"], None),
         ("cargo xtask layout", Box::new(layout) as Check),
+        (
+            "cargo xtask coverage",
+            Box::new(|| coverage::run(coverage::Options { check: true })),
+        ),
+        ("cargo xtask book", Box::new(book::check)),
+        ("cargo xtask layers", Box::new(layers::check)),
         cargo("cargo test", &["test", "--workspace"], None),
         cargo("cargo clippy", &clippy, None),
         (

@@ -1,6 +1,6 @@
 //! The macros in which the contract is written. Each defines an item and registers it for the layout test in one go.
 //!
-//! A module ends with [`layout_entries!`], which names every table the module's macro calls made. A table that is forgotten there is
+//! A module ends with `layout_entries!`, which names every table the module's macro calls made. A table that is forgotten there is
 //! dead code, which the build refuses, so nothing escapes the comparison with the C headers.
 
 #[macro_use]

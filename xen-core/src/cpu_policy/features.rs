@@ -252,7 +252,7 @@ features! {
     VAES = 6:9, Default, "Vector AES Instrs";
     VPCLMULQDQ = 6:10, Default, "Vector Carry-less Multiplication Instrs";
     AVX512_VNNI = 6:11, Default, "Vector Neural Network Instrs";
-    AVX512_BITALG = 6:12, Default, "Support for VPOPCNT[B,W] and VPSHUFBITQMB";
+    AVX512_BITALG = 6:12, Default, "Support for VPOPCNTB, VPOPCNTW and VPSHUFBITQMB";
     AVX512_VPOPCNTDQ = 6:14, Default, "POPCNT for vectors of DW/QW";
     RDPID = 6:22, Default, "RDPID instruction";
     CLDEMOTE = 6:25, Default, "CLDEMOTE instruction";

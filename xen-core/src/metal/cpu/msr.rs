@@ -87,7 +87,7 @@ pub fn try_read(register: u32) -> Option<u64> {
 /// Writes `register`; false where the CPU answers #GP.
 ///
 /// # Safety
-/// As [`write`], except that the register need not exist nor accept the value.
+/// As [`write()`], except that the register need not exist nor accept the value.
 pub unsafe fn try_write(register: u32, value: u64) -> bool {
     // SAFETY: the caller vouches for the effect; #GP is recovered through the exception table.
     unsafe { msr_write_safe(register, value) == 0 }

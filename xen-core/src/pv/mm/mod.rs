@@ -1,8 +1,8 @@
 //! TRUSTED: the page tables of paravirtual guests.
 //!
 //! A PV guest's page tables are the processor's. What keeps the guest inside its memory is that every table has been
-//! read through before it is used ([`promote`]), that no table in use can be written by the guest, and that every
-//! change goes through [`update`]. Contract: Xen's PV MMU (mmu_update, mmuext_op, update_va_mapping).
+//! read through before it is used (`promote`), that no table in use can be written by the guest, and that every
+//! change goes through `update`. Contract: Xen's PV MMU (mmu_update, mmuext_op, update_va_mapping).
 
 mod demote;
 pub mod entry;
