@@ -1,8 +1,9 @@
 //! The kernel's ELF: checked headers, what to load where, and where its Xen notes are.
 //!
-//! Every offset and size is validated against the file before use, and headers are read unaligned
-//! (a boot module may start anywhere). Segments load by `p_paddr`: Linux's per-CPU segment has
-//! `p_vaddr` 0.
+//! The crate `xmas-elf` reads the headers. It takes references into the file and asserts what it needs, so everything
+//! that it asserts (alignment, entry sizes, tables and data within the file) is checked here before it is asked, and
+//! those of its accessors that trust the file (names, symbols, note contents) are not used. Segments load by
+//! `p_paddr`: Linux's per-CPU segment has `p_vaddr` 0.
 //!
 //! Contract: System V ABI, ELF-64; public/elfnote.h for where notes are searched (PT_NOTE
 //! segments, else SHT_NOTE sections, else the section `__xen_guest`).
@@ -10,78 +11,32 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use zerocopy::byteorder::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use xmas_elf::ElfFile;
+use xmas_elf::header::{Class, Data, HeaderPt1, HeaderPt2_, Machine, Type};
+use xmas_elf::program::{
+    FLAG_R, FLAG_W, FLAG_X, ProgramHeader, ProgramHeader64, Type as SegmentType,
+};
+use xmas_elf::sections::{SHN_LORESERVE, SectionHeader, SectionHeader_, ShType};
 
 use super::KernelError;
 use super::bzimage::ELF_MAGIC;
 use super::guest_string;
 use super::notes::{Placement, XenNotes};
 
-const CLASS_32: u8 = 1;
-const CLASS_64: u8 = 2;
-const LITTLE_ENDIAN: u8 = 1;
-const MACHINE_386: u16 = 3;
-const MACHINE_X86_64: u16 = 62;
-const TYPE_EXEC: u16 = 2;
-const TYPE_DYN: u16 = 3;
-const PT_LOAD: u32 = 1;
-const PT_NOTE: u32 = 4;
-/// Any of PF_X, PF_W, PF_R: a PT_LOAD without them is not loaded.
-const PF_ANY: u32 = 7;
-const SHT_NOTE: u32 = 7;
-const SHT_NOBITS: u32 = 8;
+/// What the headers of ELF-64 are aligned to in the file, and so the file in memory.
+const ALIGNMENT: usize = 8;
+const FILE_HEADER: usize = size_of::<HeaderPt1>() + size_of::<HeaderPt2_<u64>>();
+/// Where `e_machine` lies: `xmas-elf` keeps the number of a machine that it knows to itself.
+const MACHINE: Range<usize> = 18..20;
+/// A PT_LOAD without any of these is not loaded.
+const PF_ANY: u32 = FLAG_X | FLAG_W | FLAG_R;
 /// Section of kernels that predate notes.
 const GUEST_SECTION: &[u8] = b"__xen_guest";
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct FileHeader {
-    magic: [u8; 4],
-    class: u8,
-    data: u8,
-    ident_rest: [u8; 10],
-    kind: U16,
-    machine: U16,
-    version: U32,
-    entry: U64,
-    program_offset: U64,
-    section_offset: U64,
-    flags: U32,
-    header_size: U16,
-    program_entry_size: U16,
-    program_count: U16,
-    section_entry_size: U16,
-    section_count: U16,
-    names_index: U16,
-}
-
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct ProgramHeader {
-    kind: U32,
-    flags: U32,
-    offset: U64,
-    vaddr: U64,
-    paddr: U64,
-    file_size: U64,
-    mem_size: U64,
-    align: U64,
-}
-
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct SectionHeader {
-    name: U32,
-    kind: U32,
-    flags: U64,
-    addr: U64,
-    offset: U64,
-    size: U64,
-    link: U32,
-    info: U32,
-    align: U64,
-    entry_size: U64,
+/// Whether [`Kernel::parse`] can read `image` where it lies: 8-byte aligned.
+#[must_use]
+pub fn is_aligned(image: &[u8]) -> bool {
+    image.as_ptr().addr().is_multiple_of(ALIGNMENT)
 }
 
 /// One piece of the image to load.
@@ -107,10 +62,10 @@ pub struct Kernel<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    /// Parses and checks an uncompressed kernel.
+    /// Parses and checks an uncompressed kernel that lies 8-byte aligned in memory.
     ///
     /// # Errors
-    /// The file is not a 64-bit x86 ELF executable, is malformed, or has no Xen notes that allow
+    /// The image is not aligned (see [`is_aligned`]), not a 64-bit x86 ELF executable, is malformed, or has no Xen notes that allow
     /// it to be dom0.
     pub fn parse(image: &'a [u8]) -> Result<Self, KernelError> {
         let elf = Elf::parse(image)?;
@@ -118,7 +73,7 @@ impl<'a> Kernel<'a> {
         let span = span(&segments).ok_or(KernelError::NothingToLoad)?;
         let notes = elf.notes()?;
         notes.check()?;
-        let placement = notes.place(span, elf.entry)?;
+        let placement = notes.place(span, elf.entry())?;
         Ok(Self {
             segments,
             notes,
@@ -145,12 +100,9 @@ fn span(segments: &[Segment<'_>]) -> Option<Range<u64>> {
     Some(start..end)
 }
 
-/// The checked file header and tables.
+/// A file whose header and program header table were checked.
 struct Elf<'a> {
-    image: &'a [u8],
-    header: &'a FileHeader,
-    entry: u64,
-    program: Vec<&'a ProgramHeader>,
+    file: ElfFile<'a>,
 }
 
 impl<'a> Elf<'a> {
@@ -158,50 +110,63 @@ impl<'a> Elf<'a> {
         if !image.starts_with(&ELF_MAGIC) {
             return Err(KernelError::NotElf);
         }
-        let (header, _) = FileHeader::ref_from_prefix(image)
-            .map_err(|_| KernelError::Truncated("the ELF header"))?;
-        if header.data != LITTLE_ENDIAN {
+        if !is_aligned(image) {
+            return Err(KernelError::BadElf("it is not aligned in memory"));
+        }
+        // Long enough for the header of either class.
+        if image.len() < FILE_HEADER {
+            return Err(KernelError::Truncated("the ELF header"));
+        }
+        // With magic and length checked, only an unknown class is left to refuse.
+        let file = ElfFile::new(image)
+            .map_err(|_| KernelError::BadElf("it is neither 32-bit nor 64-bit"))?;
+        if !matches!(file.header.pt1.data(), Data::LittleEndian) {
             return Err(KernelError::BigEndian);
         }
-        match (header.machine.get(), header.class) {
-            (MACHINE_X86_64, CLASS_64) => {}
-            (MACHINE_X86_64 | MACHINE_386, CLASS_32) => return Err(KernelError::Elf32),
-            (machine, _) => return Err(KernelError::WrongMachine(machine)),
+        let header = &file.header.pt2;
+        match (header.machine().as_machine(), file.header.pt1.class()) {
+            (Machine::X86_64, Class::SixtyFour) => {}
+            (Machine::X86_64 | Machine::X86, Class::ThirtyTwo) => return Err(KernelError::Elf32),
+            _ => return Err(KernelError::WrongMachine(machine(image))),
         }
-        if !matches!(header.kind.get(), TYPE_EXEC | TYPE_DYN) {
-            return Err(KernelError::WrongType(header.kind.get()));
+        if !matches!(
+            header.type_().as_type(),
+            Type::Executable | Type::SharedObject
+        ) {
+            return Err(KernelError::WrongType(header.type_().0));
         }
-        let program = table(
+        check_table::<ProgramHeader64>(
             image,
-            header.program_offset.get(),
-            header.program_count.get(),
-            header.program_entry_size.get(),
-        )
-        .ok_or(KernelError::Truncated("the ELF program header table"))?;
-        Ok(Self {
-            image,
-            header,
-            entry: header.entry.get(),
-            program,
-        })
+            "the ELF program header table",
+            header.ph_offset(),
+            header.ph_count(),
+            header.ph_entry_size(),
+        )?;
+        Ok(Self { file })
+    }
+
+    fn entry(&self) -> u64 {
+        self.file.header.pt2.entry_point()
     }
 
     fn segments(&self) -> Result<Vec<Segment<'a>>, KernelError> {
         let mut segments = Vec::new();
-        for header in &self.program {
-            let mem_size = header.mem_size.get();
-            let loads = header.kind.get() == PT_LOAD && header.flags.get() & PF_ANY != 0;
+        for header in self.file.program_iter() {
+            let mem_size = header.mem_size();
+            let loads =
+                header.get_type() == Ok(SegmentType::Load) && header.flags().0 & PF_ANY != 0;
             if !loads || mem_size == 0 {
                 continue;
             }
-            let data = bytes(self.image, header.offset.get(), header.file_size.get())
+            let data = self
+                .segment_data(&header)
                 .ok_or(KernelError::Truncated("an ELF segment"))?;
-            if header.file_size.get() > mem_size {
+            if header.file_size() > mem_size {
                 return Err(KernelError::BadElf(
                     "a segment is longer in the file than in memory",
                 ));
             }
-            let paddr = header.paddr.get();
+            let paddr = header.physical_addr();
             if paddr.checked_add(mem_size).is_none() {
                 return Err(KernelError::BadElf("a segment wraps the address space"));
             }
@@ -217,12 +182,12 @@ impl<'a> Elf<'a> {
     fn notes(&self) -> Result<XenNotes<'a>, KernelError> {
         let mut notes = XenNotes::default();
         let mut found = false;
-        for header in self
-            .program
-            .iter()
-            .filter(|header| header.kind.get() == PT_NOTE)
-        {
-            let data = bytes(self.image, header.offset.get(), header.file_size.get())
+        for header in self.file.program_iter() {
+            if header.get_type() != Ok(SegmentType::Note) {
+                continue;
+            }
+            let data = self
+                .segment_data(&header)
                 .ok_or(KernelError::Truncated("an ELF note segment"))?;
             found |= notes.add_records(data)?;
         }
@@ -230,11 +195,12 @@ impl<'a> Elf<'a> {
             return Ok(notes);
         }
         let sections = self.sections()?;
-        for section in sections
-            .iter()
-            .filter(|section| section.kind.get() == SHT_NOTE)
-        {
-            let data = bytes(self.image, section.offset.get(), section.size.get())
+        for section in &sections {
+            if section.get_type() != Ok(ShType::Note) {
+                continue;
+            }
+            let data = self
+                .section_data(section)
                 .ok_or(KernelError::Truncated("an ELF note section"))?;
             found |= notes.add_records(data)?;
         }
@@ -247,61 +213,90 @@ impl<'a> Elf<'a> {
         guest_string::parse(guest)
     }
 
-    fn sections(&self) -> Result<Vec<&'a SectionHeader>, KernelError> {
-        let header = self.header;
-        if header.section_offset.get() == 0 {
+    fn sections(&self) -> Result<Vec<SectionHeader<'a>>, KernelError> {
+        let header = &self.file.header.pt2;
+        if header.sh_offset() == 0 {
             return Ok(Vec::new());
         }
-        table(
-            self.image,
-            header.section_offset.get(),
-            header.section_count.get(),
-            header.section_entry_size.get(),
-        )
-        .ok_or(KernelError::Truncated("the ELF section header table"))
+        // Indices from there on are reserved; a longer table states its length elsewhere, with e_shnum 0.
+        if header.sh_count() > SHN_LORESERVE {
+            return Err(KernelError::BadElf("it has too many sections"));
+        }
+        check_table::<SectionHeader_<u64>>(
+            self.file.input,
+            "the ELF section header table",
+            header.sh_offset(),
+            header.sh_count(),
+            header.sh_entry_size(),
+        )?;
+        Ok(self.file.section_iter().collect())
     }
 
-    fn guest_section(&self, sections: &[&'a SectionHeader]) -> Option<&'a [u8]> {
-        let names = sections.get(usize::from(self.header.names_index.get()))?;
-        let names = bytes(self.image, names.offset.get(), names.size.get())?;
+    fn guest_section(&self, sections: &[SectionHeader<'a>]) -> Option<&'a [u8]> {
+        let names = sections.get(usize::from(self.file.header.pt2.sh_str_index()))?;
+        let names = self.section_data(names)?;
         let section = sections.iter().find(|section| {
-            let name = names.get(section.name.get() as usize..);
-            section.kind.get() != SHT_NOBITS
+            let name = names.get(section.name() as usize..);
+            section.get_type() != Ok(ShType::NoBits)
                 && name
                     .is_some_and(|name| name.split(|&byte| byte == 0).next() == Some(GUEST_SECTION))
         })?;
-        bytes(self.image, section.offset.get(), section.size.get())
+        self.section_data(section)
+    }
+
+    /// What `header` has in the file, of any kind but PT_NULL; None if it does not lie within the file.
+    fn segment_data(&self, header: &ProgramHeader<'a>) -> Option<&'a [u8]> {
+        let has_data = header
+            .get_type()
+            .is_ok_and(|kind| kind != SegmentType::Null);
+        (has_data && self.contains(header.offset(), header.file_size())).then(|| match header {
+            ProgramHeader::Ph32(header) => header.raw_data(&self.file),
+            ProgramHeader::Ph64(header) => header.raw_data(&self.file),
+        })
+    }
+
+    /// What `section` has in the file, of any kind but SHT_NULL; None if it does not lie within the file.
+    fn section_data(&self, section: &SectionHeader<'a>) -> Option<&'a [u8]> {
+        let has_data = section.get_type().is_ok_and(|kind| kind != ShType::Null);
+        (has_data && self.contains(section.offset(), section.size()))
+            .then(|| section.raw_data(&self.file))
+    }
+
+    /// Whether `size` bytes from `offset` lie within the file.
+    fn contains(&self, offset: u64, size: u64) -> bool {
+        offset
+            .checked_add(size)
+            .is_some_and(|end| end <= self.file.input.len() as u64)
     }
 }
 
-/// The `count` entries of a header table; None if it does not lie within the file.
-fn table<T: FromBytes + Immutable + KnownLayout + Unaligned>(
+/// `e_machine` as a number.
+fn machine(image: &[u8]) -> u16 {
+    let field = image.get(MACHINE).and_then(<[u8]>::first_chunk);
+    field.map_or(0, |field| u16::from_le_bytes(*field))
+}
+
+/// Whether the table `name` of `count` entries of type `T` can be read: it is within the file and aligned, and its
+/// entries have T's size.
+fn check_table<T>(
     image: &[u8],
+    name: &'static str,
     offset: u64,
     count: u16,
     entry_size: u16,
-) -> Option<Vec<&T>> {
-    let entry_size = usize::from(entry_size);
+) -> Result<(), KernelError> {
     if count == 0 {
-        return Some(Vec::new());
+        return Ok(());
     }
-    let length = usize::from(count) * entry_size;
-    let table = bytes(image, offset, length as u64)?;
-    // An entry size below T's gives chunks that T does not fit; 0 is refused by the check.
-    if entry_size < size_of::<T>() {
-        return None;
+    let length = u64::from(count) * size_of::<T>() as u64;
+    let end = offset.checked_add(length);
+    if usize::from(entry_size) != size_of::<T>() || end.is_none_or(|end| end > image.len() as u64) {
+        return Err(KernelError::Truncated(name));
     }
-    table
-        .chunks_exact(entry_size)
-        .map(|entry| T::ref_from_prefix(entry).ok().map(|(entry, _)| entry))
-        .collect()
-}
-
-/// `length` bytes of `image` from `offset`.
-fn bytes(image: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
-    let offset = usize::try_from(offset).ok()?;
-    let length = usize::try_from(length).ok()?;
-    image.get(offset..)?.get(..length)
+    if offset == 0 || !offset.is_multiple_of(ALIGNMENT as u64) {
+        return Err(KernelError::BadElf("a header table is not aligned"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,9 +10,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::dom0::notes::tests::{debian_notes, note, number_note, string_note};
 
-const HEADER: usize = size_of::<FileHeader>();
-const PROGRAM: usize = size_of::<ProgramHeader>();
-const SECTION: usize = size_of::<SectionHeader>();
+mod image;
+
+pub(in crate::dom0) use self::image::Image;
+
+// Sizes and numbers of the System V ABI.
+const HEADER: usize = 64;
+const PROGRAM: usize = 56;
+const SECTION: usize = 64;
+const CLASS_32: u8 = 1;
+const CLASS_64: u8 = 2;
+const LITTLE_ENDIAN: u8 = 1;
+const MACHINE_X86_64: u16 = 62;
+const TYPE_EXEC: u16 = 2;
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+const SHT_NOTE: u32 = 7;
 
 /// Builds ELF files; the defaults are those of a 64-bit x86 kernel.
 pub(in crate::dom0) struct ElfBuilder {
@@ -56,7 +69,7 @@ impl ElfBuilder {
         self
     }
 
-    pub fn build(&self) -> Vec<u8> {
+    pub fn build(&self) -> Image {
         let mut out = vec![0; HEADER + PROGRAM * self.program.len()];
         let mut headers = Vec::new();
         for ([kind, flags, vaddr, paddr, mem_size, align], data) in &self.program {
@@ -92,6 +105,7 @@ impl ElfBuilder {
         }
         let section_count = self.sections.len() + 2;
         add(&mut out, 3, 0, &names);
+        out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
         let section_offset = out.len() as u64;
         out.extend(&table);
 
@@ -112,12 +126,12 @@ impl ElfBuilder {
         put(58, &(SECTION as u16).to_le_bytes());
         put(60, &(section_count as u16).to_le_bytes());
         put(62, &(section_count as u16 - 1).to_le_bytes());
-        out
+        Image::new(&out)
     }
 }
 
 /// Debian's kernel without its contents: the program headers of 6.1.192.
-pub(in crate::dom0) fn debian_kernel() -> Vec<u8> {
+pub(in crate::dom0) fn debian_kernel() -> Image {
     ElfBuilder::new(0x100_0000)
         .load(0xffff_ffff_8100_0000, 0x100_0000, b"text", 0x18e_a9f0)
         .load(0xffff_ffff_82a0_0000, 0x2a0_0000, b"data", 0x64_4000)
@@ -128,7 +142,7 @@ pub(in crate::dom0) fn debian_kernel() -> Vec<u8> {
 }
 
 /// A small kernel in the style of a test kernel or an old Linux: no INIT_P2M, no MOD_START_PFN.
-pub(in crate::dom0) fn plain_kernel() -> Vec<u8> {
+pub(in crate::dom0) fn plain_kernel() -> Image {
     let mut notes = string_note(5, "xen-3.0");
     notes.extend(string_note(8, "generic"));
     notes.extend(number_note(3, 0x10_0000));
@@ -237,7 +251,18 @@ fn refusals_name_their_cause() {
     assert_eq!(patched(32, &[0xff; 8]), table);
     assert_eq!(patched(54, &[8, 0]), table);
     assert_eq!(patched(54, &[0, 0]), table);
+    assert_eq!(patched(54, &[PROGRAM as u8 + 8, 0]), table);
     assert_eq!(patched(56, &[0xff; 2]), table);
+    for misplaced in [0, HEADER as u8 + 4, HEADER as u8 + 1] {
+        assert_eq!(
+            patched(32, &[misplaced]),
+            KernelError::BadElf("a header table is not aligned")
+        );
+    }
+    assert_eq!(
+        patched(4, &[3]),
+        KernelError::BadElf("it is neither 32-bit nor 64-bit")
+    );
     // The first segment's p_offset, p_filesz, p_paddr and p_memsz.
     let segment = KernelError::Truncated("an ELF segment");
     assert_eq!(patched(HEADER + 8, &[0xff; 8]), segment);
@@ -266,7 +291,54 @@ fn every_truncation_of_the_loaded_part_is_an_error() {
     }
 }
 
-fn kernels() -> [Vec<u8>; 3] {
+#[test]
+fn a_file_must_be_aligned_in_memory() {
+    let image = debian_kernel();
+    for shift in 1..=16 {
+        let shifted = image.shifted(shift);
+        let expected = shift.is_multiple_of(ALIGNMENT);
+        assert_eq!(is_aligned(&shifted[shift..]), expected);
+        let parsed = Kernel::parse(&shifted[shift..]);
+        if expected {
+            assert_eq!(parsed, Kernel::parse(&image));
+        } else {
+            let error = KernelError::BadElf("it is not aligned in memory");
+            assert_eq!(parsed, Err(error), "at {shift}");
+        }
+    }
+}
+
+#[test]
+fn a_section_table_that_cannot_be_read_is_refused() {
+    let [_, _, _, sections] = kernels();
+    let patched = |at: usize, bytes: &[u8]| {
+        let mut image = sections.clone();
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+        Kernel::parse(&image).map(|_| ())
+    };
+    assert_eq!(patched(0, b"\x7f"), Ok(()));
+    let table = Err(KernelError::Truncated("the ELF section header table"));
+    assert_eq!(patched(40, &[0xff; 8]), table);
+    assert_eq!(patched(58, &[SECTION as u8 - 8, 0]), table);
+    assert_eq!(patched(60, &[0, 0xff]), table);
+    assert_eq!(
+        patched(60, &[1, 0xff]),
+        Err(KernelError::BadElf("it has too many sections"))
+    );
+    assert_eq!(
+        patched(40, &[HEADER as u8 + 1, 0]),
+        Err(KernelError::BadElf("a header table is not aligned"))
+    );
+    assert_eq!(patched(40, &[0; 8]), Err(KernelError::NoXenNotes));
+    // The section with the notes: its sh_offset.
+    let table_offset = usize::from(u16::from_le_bytes([sections[40], sections[41]]));
+    assert_eq!(
+        patched(table_offset + SECTION + 24, &[0xff; 8]),
+        Err(KernelError::Truncated("an ELF note section"))
+    );
+}
+
+fn kernels() -> [Image; 4] {
     let guest = ElfBuilder::new(0x1000)
         .load(0x1000, 0x1000, b"code", 0x1000)
         .section(
@@ -275,15 +347,73 @@ fn kernels() -> [Vec<u8>; 3] {
             b"GUEST_OS=linux,XEN_VER=xen-3.0,VIRT_BASE=0x0\0",
         )
         .build();
-    [debian_kernel(), plain_kernel(), guest]
+    let notes = [string_note(5, "xen-3.0"), string_note(6, "linux")].concat();
+    let sections = ElfBuilder::new(0x1000)
+        .load(0x1000, 0x1000, b"code", 0x1000)
+        .section(SHT_NOTE, b".note.Xen", &notes)
+        .build();
+    [debian_kernel(), plain_kernel(), guest, sections]
+}
+
+/// Where the fields lie that decide where headers and data are read, and their widths: those of the file header, of
+/// the program headers and of the section headers.
+fn placing_fields(image: &[u8]) -> Vec<(usize, usize)> {
+    let mut fields = vec![(4, 1), (5, 1), (32, 8), (40, 8)];
+    fields.extend((54..=62).step_by(2).map(|at| (at, 2)));
+    let tables = [
+        (32, 56, PROGRAM, [(0, 4), (8, 8), (32, 8), (40, 8)]),
+        (40, 60, SECTION, [(0, 4), (4, 4), (24, 8), (32, 8)]),
+    ];
+    for (offset, count, size, of_entry) in tables {
+        let first = usize::from(u16::from_le_bytes([image[offset], image[offset + 1]]));
+        for entry in 0..usize::from(image[count]) {
+            fields.extend(of_entry.map(|(at, width)| (first + entry * size + at, width)));
+        }
+    }
+    fields
+}
+
+/// Values around every border that a check could have.
+fn placing_value() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..16u64,
+        HEADER as u64 - 9..HEADER as u64 + 66,
+        200..1200u64,
+        u64::MAX - 70..=u64::MAX,
+        0xfeff..0xff02u64,
+        any::<u64>(),
+    ]
+}
+
+/// Parses; a kernel that is accepted must also be planned without an overflow.
+fn parse_and_plan(image: &[u8], nr_pages: u64, initrd_len: u64) {
+    let Ok(kernel) = Kernel::parse(image) else {
+        return;
+    };
+    let demand = crate::dom0::plan::Demand {
+        nr_pages,
+        initrd_len,
+    };
+    if let Ok(plan) = crate::dom0::plan::Plan::new(&kernel, demand)
+        && plan.mapped_pages() < 1 << 20
+        && plan.p2m.frames < 1 << 16
+    {
+        crate::dom0::page_tables::tests::assert_maps_the_plan(&plan);
+        for segment in &kernel.segments {
+            let end = kernel
+                .offset_in_mapping(segment)
+                .checked_add(segment.mem_size);
+            assert!(end.is_some_and(|end| end <= plan.v_end - plan.v_start));
+        }
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 3000 }) })]
 
     #[test]
     fn no_mutation_of_headers_or_notes_panics(
-        which in 0..3usize,
+        which in 0..4usize,
         changes in prop::collection::vec(
             (any::<prop::sample::Index>(), prop_oneof![Just(0u8), Just(0xff), any::<u8>()], 1..9usize),
             1..5,
@@ -297,18 +427,29 @@ proptest! {
             let end = (at + run).min(image.len());
             image[at..end].fill(value);
         }
-        if let Ok(kernel) = Kernel::parse(&image) {
-            let demand = crate::dom0::plan::Demand { nr_pages, initrd_len };
-            if let Ok(plan) = crate::dom0::plan::Plan::new(&kernel, demand)
-                && plan.mapped_pages() < 1 << 20
-                && plan.p2m.frames < 1 << 16
-            {
-                crate::dom0::page_tables::tests::assert_maps_the_plan(&plan);
-                for segment in &kernel.segments {
-                    let end = kernel.offset_in_mapping(segment).checked_add(segment.mem_size);
-                    prop_assert!(end.is_some_and(|end| end <= plan.v_end - plan.v_start));
-                }
-            }
+        parse_and_plan(&image, nr_pages, initrd_len);
+    }
+
+    #[test]
+    fn no_misplaced_table_or_data_panics(
+        which in 0..4usize,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), placing_value()), 1..4),
+        shift in prop_oneof![3 => Just(0usize), 1 => 0..17usize],
+        cut in prop_oneof![3 => Just(0usize), 1 => 0..200usize],
+    ) {
+        let mut image = kernels()[which].clone();
+        for (index, value) in changes {
+            let fields = placing_fields(&kernels()[which]);
+            let (at, width) = fields[index.index(fields.len())];
+            image[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+        let shifted = image.shifted(shift);
+        let end = shifted.len() - cut.min(image.len());
+        let moved = &shifted[shift..end];
+        if shift.is_multiple_of(ALIGNMENT) {
+            parse_and_plan(moved, 10_000, 0);
+        } else {
+            prop_assert!(Kernel::parse(moved).is_err());
         }
     }
 }

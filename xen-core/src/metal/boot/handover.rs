@@ -16,7 +16,7 @@ use xen_core::console::{Console, ConsoleSettings, Outlet};
 use xen_core::cpu_policy::CpuPolicies;
 use xen_core::dom0::build::{Dom0Image, LoadedDom0};
 use xen_core::dom0::bzimage::{self, Compression};
-use xen_core::dom0::elf::Kernel;
+use xen_core::dom0::elf::{self, Kernel};
 use xen_core::dom0::{KernelError, decompress};
 use xen_core::domain::DomainTable;
 use xen_core::hypervisor::Hypervisor;
@@ -193,7 +193,8 @@ fn build_dom0(
     let payload = bzimage::recognise(file)?;
     let mut free = free_memory(state);
     let mut scratch = None;
-    if payload.compression != Compression::None {
+    // An ELF file that the loader put at an odd place, or that a bzImage holds, is copied to where it can be parsed.
+    if payload.compression != Compression::None || !elf::is_aligned(payload.data) {
         let size = decompress::uncompressed_size(&payload)?;
         let range = cut_from_largest(&mut free, size as u64);
         scratch = Some(range.ok_or_else(|| KernelError::TooLittleMemory {
