@@ -46,10 +46,10 @@ impl<M: Machine> Hypervisor<M> {
     /// `EEXIST` if the number is taken, `ENOMEM`.
     pub fn create_domain(&self, config: DomainConfig) -> Result<Arc<Domain>, Errno> {
         let pages = self.mem.open_account(config.id).ok_or(Errno::EEXIST)?;
-        let shared_info = self
-            .mem
-            .allocate_shared(&self.machine, &pages)
-            .ok_or(Errno::ENOMEM)?;
+        let Some(shared_info) = self.mem.allocate_shared(&self.machine, &pages) else {
+            self.mem.close_account(config.id);
+            return Err(Errno::ENOMEM);
+        };
         let domain = Domain::new(DomainParts {
             id: config.id,
             privileges: config.privileges,
@@ -62,12 +62,28 @@ impl<M: Machine> Hypervisor<M> {
         });
         self.publish_wallclock(&domain);
         // A table has a frame from the start: the toolstack writes its first entries before the guest runs.
-        self.grow_grants(&domain, INITIAL_GRANT_FRAMES.min(config.max_grant_frames))?;
-        if self.domains.insert(domain.clone()) {
-            Ok(domain)
-        } else {
-            Err(Errno::EEXIST)
+        let entered = self
+            .grow_grants(&domain, INITIAL_GRANT_FRAMES.min(config.max_grant_frames))
+            .and_then(|()| {
+                let is_new = self.domains.insert(domain.clone());
+                if is_new { Ok(()) } else { Err(Errno::EEXIST) }
+            });
+        match entered {
+            Ok(()) => Ok(domain),
+            Err(errno) => {
+                self.discard(&domain);
+                Err(errno)
+            }
         }
+    }
+
+    /// Takes a domain apart that nobody has seen.
+    fn discard(&self, domain: &Domain) {
+        for frame in domain.grants.close() {
+            self.mem.free_shared(frame);
+        }
+        self.mem.free_shared(domain.shared_info);
+        self.mem.close_account(domain.id);
     }
 
     /// Creates vCPU `id`, down and uninitialised.
@@ -81,5 +97,47 @@ impl<M: Machine> Hypervisor<M> {
         domain.add_vcpu(vcpu.clone());
         self.publish_time(&vcpu);
         vcpu
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hypercall_abi::errno::Errno;
+    use hypercall_abi::xen::DomId;
+
+    use super::DomainConfig;
+    use crate::domain::Privileges;
+    use crate::sim::{SimConfig, world_with};
+
+    #[test]
+    fn a_domain_that_cannot_be_made_leaves_nothing_behind() {
+        // Room for nothing, for the shared page only, for both.
+        for (room, fails) in [(0, true), (1, true), (2, false)] {
+            let hv = world_with(SimConfig {
+                frames: 16 + room,
+                ..SimConfig::default()
+            });
+            let config = DomainConfig {
+                id: DomId(3),
+                privileges: Privileges::default(),
+                max_vcpus: 1,
+                max_evtchn_port: 1023,
+                max_grant_frames: 4,
+                max_maptrack_frames: 4,
+                cpu_policy: hv.policies.hardware_domain(),
+            };
+            for _ in 0..2 {
+                let made = hv.create_domain(config.clone());
+                assert_eq!(made.as_ref().err(), fails.then_some(&Errno::ENOMEM));
+                if fails {
+                    assert_eq!(hv.mem.free_pages(), room);
+                } else {
+                    assert_eq!(hv.create_domain(config.clone()).err(), Some(Errno::EEXIST));
+                    assert_eq!(hv.mem.free_pages(), 0);
+                    break;
+                }
+            }
+            assert_eq!(hv.domains.get(DomId(3)).is_some(), !fails);
+        }
     }
 }

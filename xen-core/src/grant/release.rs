@@ -38,7 +38,7 @@ impl<M: Machine> Hypervisor<M> {
             }
         }
         // Mappings of this domain's pages by others live on; they hold the pages and need no table.
-        let frames = domain.grants.given.lock().close();
+        let frames = domain.grants.close();
         for mfn in frames {
             self.mem.free_shared(mfn);
         }

@@ -127,6 +127,12 @@ impl GrantTable {
             .collect()
     }
 
+    /// Closes the table for good; the caller frees its frames.
+    #[must_use]
+    pub fn close(&self) -> Vec<Mfn> {
+        self.given.lock().close()
+    }
+
     /// Number of frames of the table.
     #[must_use]
     pub fn frame_count(&self) -> u32 {

@@ -17,6 +17,9 @@ use crate::pv::mm;
 /// Bit of `count` by which a continuation knows itself.
 pub(super) const PREEMPTED: u32 = 1 << 31;
 
+/// Requests between two looks at the demotions that they have left.
+const SETTLE_EVERY: u32 = 64;
+
 /// Owner of the pages that a call is about.
 #[derive(Clone, Debug)]
 pub(super) struct PageOwner {
@@ -57,6 +60,16 @@ impl<M: Machine> Call<'_, M> {
                     domain: Some(domain),
                 })
             }
+        }
+    }
+
+    /// Keeps the list of demotions short while request number `index` of a long call is about to be done. Each request can
+    /// add one, and the list is the hypervisor's memory.
+    pub(super) fn settle_at_times(&self, pages: &OwnedPages, index: u32) -> Result<(), Stop> {
+        if index != 0 && index.is_multiple_of(SETTLE_EVERY) {
+            self.settle(pages)
+        } else {
+            Ok(())
         }
     }
 

@@ -140,11 +140,13 @@ impl<M: Machine> Call<'_, M> {
         let mut batch = UnmapBatch::new();
         let mut result = Ok(Outcome::Done(0));
         for index in 0..count {
+            // Elements that fail never fill the batch: they count as well.
+            if self.should_stop(index) {
+                batch.finish(self.hv, self.domain);
+                return again(cmd, array, index, count);
+            }
             if batch.is_full() {
                 batch.finish(self.hv, self.domain);
-                if self.hv.machine.must_yield() {
-                    return again(cmd, array, index, count);
-                }
             }
             let done = self
                 .hv

@@ -52,9 +52,9 @@ impl<M: Machine> Call<'_, M> {
                 result = Err(Stop::Preempted);
                 break;
             }
-            let one = machine
-                .read_at(requests, finished.into())
-                .map_err(Stop::from)
+            let one = self
+                .settle_at_times(&owners.tables.pages, finished)
+                .and_then(|()| Ok(machine.read_at(requests, finished.into())?))
                 .and_then(|request| self.one_update(&owners, request, &mut flush));
             if let Err(stop) = one {
                 result = Err(stop);

@@ -36,6 +36,10 @@ impl<M: Machine> Call<'_, M> {
         let count = count & !PREEMPTED;
         // The upper half must be clear: the calls know no separate owner of tables.
         let owner = self.page_owner(u16::try_from(foreigndom).map_err(|_| Errno::ESRCH)?)?;
+        let pages = owner
+            .domain
+            .as_ref()
+            .map_or(&self.domain.pages, |domain| &domain.pages);
         let mut finished = 0;
         let mut result = Ok(());
         while finished < count {
@@ -43,9 +47,9 @@ impl<M: Machine> Call<'_, M> {
                 result = Err(Stop::Preempted);
                 break;
             }
-            let one = machine
-                .read_at(ops, finished.into())
-                .map_err(Stop::from)
+            let one = self
+                .settle_at_times(pages, finished)
+                .and_then(|()| Ok(machine.read_at(ops, finished.into())?))
                 .and_then(|op| self.one_op(&owner, &op));
             if let Err(stop) = one {
                 result = Err(stop);
@@ -58,10 +62,6 @@ impl<M: Machine> Call<'_, M> {
             // ABI: the operations are done; a guest that cannot be told how many hears nothing of that.
             let _ = machine.write(done, &total);
         }
-        let pages = owner
-            .domain
-            .as_ref()
-            .map_or(&self.domain.pages, |domain| &domain.pages);
         match result {
             Err(Stop::Preempted) => {
                 let next = ops.offset(finished.into()).ok_or(Errno::EFAULT)?;

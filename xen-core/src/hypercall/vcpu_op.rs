@@ -17,7 +17,7 @@ use crate::domain::{Vcpu, VcpuFlags, VcpuInfo};
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
 use crate::num::{CpuId, Mfn, VcpuId};
-use crate::outcome::{HypercallResult, Outcome};
+use crate::outcome::{HypercallResult, Outcome, Stop};
 use crate::pv::{areas, context};
 
 /// The shortest period of the periodic timer.
@@ -135,12 +135,22 @@ impl<M: Machine> Call<'_, M> {
         }
         let mut guest = Box::new([0u8; size_of::<VcpuGuestContext>()]);
         self.hv.machine.read_bytes(arg, &mut guest[..])?;
-        if vcpu.flags().contains(VcpuFlags::INITIALISED) {
+        let initialised = || vcpu.flags().contains(VcpuFlags::INITIALISED);
+        if initialised() {
             return Err(Errno::EEXIST.into());
         }
         let guest: VcpuGuestContext = zerocopy::transmute!(*guest);
         let mut ctx = vcpu.parked.lock().take().ok_or(Errno::EBUSY)?;
-        let result = context::prepare(self.hv, self.domain, vcpu, &mut ctx, &guest);
+        // Only now can no other vCPU be doing the same.
+        let result = if initialised() {
+            Err(Errno::EEXIST.into())
+        } else {
+            let result = context::prepare(self.hv, self.domain, vcpu, &mut ctx, &guest);
+            if matches!(result, Err(Stop::Fail(_))) {
+                crate::pv::mm::drop_roots(self.hv, &mut ctx);
+            }
+            result
+        };
         *vcpu.parked.lock() = Some(ctx);
         result?;
         context::go_online(self.hv, vcpu, &guest);
@@ -169,6 +179,10 @@ impl<M: Machine> Call<'_, M> {
             .mem
             .get_writable(mfn, self.domain.id)
             .map_err(|_| Errno::EINVAL)?;
+        // Once only, whichever vCPU asks first: there is one reference to give back.
+        if vcpu.info_registered.swap(true, Ordering::SeqCst) {
+            return Err(Errno::EINVAL);
+        }
         let new = VcpuInfo {
             mfn,
             first_word: arg.offset as usize / 8,
@@ -189,7 +203,6 @@ impl<M: Machine> Call<'_, M> {
         }
         // The reference lives as long as the vCPU: released when the domain is destroyed.
         let _ = page.into_raw();
-        vcpu.info_registered.store(true, Ordering::SeqCst);
         vcpu.set_info(new);
         // Nothing that became pending around the move may be lost: make the guest look at everything.
         new.pending_sel(&hv.machine)

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use hypercall_abi::xen::DomId;
 
-use super::{CountWord, FrameState, Memory, OwnedPages, PageType};
+use super::{CountWord, Memory, OwnedPages, PageType};
 use crate::machine::{Cpus, Frames};
 use crate::num::{Mfn, PAGE_SHIFT, Pfn};
 
@@ -58,15 +58,13 @@ impl Memory {
             claimed
         };
         let start = self.take_clean(machine, order, options.width(), claimed);
-        match start {
-            Some(start) => self.own(pages, start, count),
-            None => {
-                let mut list = pages.lock();
-                pages.subtract_total(count);
-                list.claim += claimed;
-            }
-        }
-        start
+        let Some(start) = start else {
+            let mut list = pages.lock();
+            pages.subtract_total(count);
+            list.claim += claimed;
+            return None;
+        };
+        self.own(pages, start, count).then_some(start)
     }
 
     /// A zeroed page of the hypervisor's that `pages.id` may map writable but that never becomes a table. It is not
@@ -80,6 +78,7 @@ impl Memory {
         let mfn = self.take_clean(machine, 0, None, 0)?;
         let info = self.frames.get(mfn)?;
         self.set_fixed_type(mfn, PageType::Writable);
+        pages.add_shared();
         info.set_owner(Some(pages.id));
         info.set_count(CountWord::allocated().special());
         Some(mfn)
@@ -92,9 +91,19 @@ impl Memory {
         self.put_page(mfn);
     }
 
-    /// Enters detached frames in a domain's list.
-    pub(super) fn own(&self, pages: &OwnedPages, start: Mfn, count: u64) {
+    /// Enters detached frames, which count already, in a domain's list. If destruction has begun meanwhile they are freed:
+    /// nobody would take them away any more.
+    #[must_use]
+    pub(super) fn own(&self, pages: &OwnedPages, start: Mfn, count: u64) -> bool {
         let mut list = pages.lock();
+        if list.closed {
+            pages.subtract_total(count);
+            drop(list);
+            for i in 0..count {
+                self.release_detached(start.offset(i), 0);
+            }
+            return false;
+        }
         for i in 0..count {
             let mfn = start.offset(i);
             let Some(info) = self.frames.get(mfn) else {
@@ -103,8 +112,9 @@ impl Memory {
             info.set_owner(Some(pages.id));
             list.add(&self.frames, mfn);
             // Visible to `get_page` from here on: everything else is in place.
-            info.set_count(CountWord::allocated());
+            info.set_count(info.count().allocated_again());
         }
+        true
     }
 
     /// Takes frames from the allocator, free of the past: stale translations flushed, caches written back, contents
@@ -162,6 +172,9 @@ impl Memory {
         for i in 0..1u64 << order {
             if let Some(info) = self.frames.get(start.offset(i)) {
                 self.clock.stamp(info.stamp());
+                if info.count().is_noncoherent() {
+                    self.noncoherent_freed.store(true, Ordering::SeqCst);
+                }
             }
         }
         self.buddy.lock().release(&self.frames, start, order);
@@ -174,17 +187,17 @@ impl Memory {
         };
         let owner = info.owner();
         let word = info.count();
-        if word.is_noncoherent() {
-            self.noncoherent_freed.store(true, Ordering::SeqCst);
-        }
-        let counted = owner.filter(|_| !word.is_special());
-        if let Some(pages) = counted.and_then(|owner| self.account(owner)) {
-            let mut list = pages.lock();
-            list.remove(&self.frames, mfn);
-            pages.subtract_total(1);
+        if let Some(pages) = owner.and_then(|owner| self.account(owner)) {
+            if word.is_special() {
+                pages.subtract_shared();
+            } else {
+                let mut list = pages.lock();
+                list.remove(&self.frames, mfn);
+                pages.subtract_total(1);
+            }
         }
         info.set_owner(None);
-        info.set_count(CountWord::new(FrameState::Detached));
+        info.set_count(word.detached());
         // ABI: the M2P entry lives as long as the frame: a mapping that outlives the allocation still finds it.
         if let Some(entry) = self.m2p.get().and_then(|m2p| m2p.get(mfn.0 as usize)) {
             entry.store(Pfn::INVALID.get(), Ordering::Relaxed);
@@ -232,14 +245,14 @@ impl Memory {
         Some(pages)
     }
 
-    /// Closes an account; false while the domain still owns pages or has work left on them.
-    #[must_use]
+    /// Closes an account; false while a frame is the domain's, be it only by somebody else's reference, or work is left:
+    /// the next domain of that number must not find itself the owner of such a frame.
     pub fn close_account(&self, id: DomId) -> bool {
         let mut accounts = self.accounts.lock();
         let Some(pages) = accounts.get(&id).cloned() else {
             return true;
         };
-        if pages.total_pages() != 0 {
+        if pages.owns_frames() {
             return false;
         }
         accounts.remove(&id);

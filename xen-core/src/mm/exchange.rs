@@ -2,7 +2,7 @@
 
 use hypercall_abi::errno::Errno;
 
-use super::{AllocOptions, CountWord, FrameState, Memory, OwnedPages};
+use super::{AllocOptions, FrameState, Memory, OwnedPages};
 use crate::machine::{Cpus, Frames};
 use crate::num::Mfn;
 
@@ -45,12 +45,8 @@ impl Memory {
             return Err(Errno::EINVAL);
         }
         // A page without further references has no type references either: each implies a general one.
-        info.change_count(seen, CountWord::new(FrameState::Detached))
+        info.change_count(seen, seen.detached())
             .map_err(|_| Errno::EINVAL)?;
-        if seen.is_noncoherent() {
-            self.noncoherent_freed
-                .store(true, core::sync::atomic::Ordering::SeqCst);
-        }
         list.remove(&self.frames, mfn);
         info.set_owner(None);
         Ok(())
@@ -58,12 +54,20 @@ impl Memory {
 
     /// Puts a stolen page back.
     pub fn unsteal(&self, pages: &OwnedPages, mfn: Mfn) {
-        self.own(pages, mfn, 1);
+        // A domain that is being destroyed loses it.
+        let _ = self.own(pages, mfn, 1);
     }
 
     /// Gives fresh frames to a domain in place of as many stolen ones.
-    pub fn adopt_exchanged(&self, pages: &OwnedPages, start: Mfn, order: u32) {
-        self.own(pages, start, 1 << order);
+    ///
+    /// # Errors
+    /// `EINVAL` if the domain is being destroyed; the frames are free again.
+    pub fn adopt_exchanged(&self, pages: &OwnedPages, start: Mfn, order: u32) -> Result<(), Errno> {
+        if self.own(pages, start, 1 << order) {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        }
     }
 
     /// Frees a stolen page.

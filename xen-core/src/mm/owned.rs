@@ -19,6 +19,8 @@ pub struct OwnedPages {
     pub id: DomId,
     list: RankedMutex<PageList>,
     total: AtomicU64,
+    /// The hypervisor's pages that this domain may map, for as long as anybody refers to them.
+    shared: AtomicU64,
     max: AtomicU64,
     /// Former tables whose entries still hold references: work that `pv::mm::drain` finishes.
     demotions: RankedMutex<Vec<Mfn>>,
@@ -30,7 +32,7 @@ pub struct OwnedPages {
 /// The part under the lock.
 #[derive(Debug)]
 pub(super) struct PageList {
-    /// Pages, those that are still allocated before those that are only referred to.
+    /// Pages, those that are only referred to included; behind the others those that destruction has dealt with.
     pub(super) pages: FrameList,
     /// The domain is being destroyed: nothing is allocated or pinned any more.
     pub(super) closed: bool,
@@ -51,6 +53,7 @@ impl OwnedPages {
                 },
             ),
             total: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
             max: AtomicU64::new(u64::from(u32::MAX)),
             demotions: RankedMutex::new(Rank::PageList, Vec::new()),
             unfinished: AtomicUsize::new(0),
@@ -105,10 +108,22 @@ impl OwnedPages {
         pages
     }
 
-    /// First page of the list.
+    /// A page that destruction has not dealt with yet.
     #[must_use]
-    pub(crate) fn first(&self) -> Option<Mfn> {
-        self.list.lock().pages.first()
+    pub(crate) fn first_unvisited(&self, mem: &Memory) -> Option<Mfn> {
+        let first = self.list.lock().pages.first()?;
+        let visited = mem.frames.get(first)?.count().is_visited();
+        (!visited).then_some(first)
+    }
+
+    /// Puts a page that destruction has dealt with behind those that it has not. The caller holds a reference.
+    pub(crate) fn set_visited(&self, mem: &Memory, mfn: Mfn) {
+        let mut list = self.list.lock();
+        if let Some(info) = mem.frames.get(mfn) {
+            info.set_visited();
+        }
+        list.pages.remove(&mem.frames, mfn);
+        list.pages.push(&mem.frames, mfn);
     }
 
     /// Destruction begins: no page is allocated or pinned from here on.
@@ -134,6 +149,21 @@ impl OwnedPages {
         self.total.fetch_sub(pages, Ordering::SeqCst);
     }
 
+    /// Notes a page of the hypervisor's that is the domain's to map.
+    pub(super) fn add_shared(&self) {
+        self.shared.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Notes that nothing refers to such a page any more.
+    pub(super) fn subtract_shared(&self) {
+        self.shared.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether frame records name this domain as owner.
+    pub(super) fn owns_frames(&self) -> bool {
+        self.total_pages() != 0 || self.shared.load(Ordering::SeqCst) != 0
+    }
+
     /// Puts a page on the stack of unfinished demotions.
     pub(crate) fn push_demotion(&self, mfn: Mfn) {
         self.unfinished.fetch_add(1, Ordering::SeqCst);
@@ -155,6 +185,12 @@ impl OwnedPages {
         self.demotions.lock().pop()
     }
 
+    /// Former tables on the stack. For tests and dumps.
+    #[must_use]
+    pub fn waiting_demotions(&self) -> usize {
+        self.demotions.lock().len()
+    }
+
     /// Whether demotions are unfinished, on the stack or in some processor's hands.
     #[must_use]
     pub fn has_demotions(&self) -> bool {
@@ -165,12 +201,6 @@ impl OwnedPages {
 impl PageList {
     pub(super) fn add(&mut self, frames: &FrameTable, mfn: Mfn) {
         self.pages.push_front(frames, mfn);
-    }
-
-    /// Moves a page that has lost its allocation behind those that have not.
-    pub(super) fn move_to_end(&mut self, frames: &FrameTable, mfn: Mfn) {
-        self.pages.remove(frames, mfn);
-        self.pages.push(frames, mfn);
     }
 
     pub(super) fn remove(&mut self, frames: &FrameTable, mfn: Mfn) {

@@ -16,6 +16,8 @@ const ALLOCATED: u64 = 1 << 40;
 const SPECIAL: u64 = 1 << 41;
 /// The page was mapped with a cache attribute other than write-back (XSA-402).
 const NONCOHERENT: u64 = 1 << 42;
+/// Destruction of the owner has dealt with the page; what still refers to it is somebody else's.
+const VISITED: u64 = 1 << 43;
 /// First frame of a free block.
 const HEAD: u64 = 1 << 54;
 /// Order of a free block.
@@ -71,6 +73,18 @@ impl CountWord {
     #[must_use]
     pub const fn allocated() -> Self {
         Self(FrameState::InUse.bits() | ALLOCATED | 1)
+    }
+
+    /// A page that leaves its owner: what caches may hold of it is not forgotten.
+    #[must_use]
+    pub const fn detached(self) -> Self {
+        Self(FrameState::Detached.bits() | self.0 & NONCOHERENT)
+    }
+
+    /// A page that a domain gets, or gets back.
+    #[must_use]
+    pub const fn allocated_again(self) -> Self {
+        Self(Self::allocated().0 | self.0 & NONCOHERENT)
     }
 
     /// The word as stored.
@@ -129,6 +143,12 @@ impl CountWord {
     #[must_use]
     pub const fn special(self) -> Self {
         Self(self.0 | SPECIAL)
+    }
+
+    /// Whether destruction of the owner has dealt with the page.
+    #[must_use]
+    pub const fn is_visited(self) -> bool {
+        self.0 & VISITED != 0
     }
 
     /// Whether caches may disagree with memory.
@@ -196,6 +216,11 @@ impl PageInfo {
             .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst)
             .map(|_| ())
             .map_err(CountWord)
+    }
+
+    /// Notes that destruction of the owner has dealt with the page.
+    pub(super) fn set_visited(&self) {
+        self.count_info.fetch_or(VISITED, Ordering::SeqCst);
     }
 
     /// Notes a mapping that bypasses caches.

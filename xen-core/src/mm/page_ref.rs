@@ -160,7 +160,7 @@ impl Memory {
             return false;
         };
         {
-            let mut list = pages.lock();
+            let _list = pages.lock();
             let mut seen = info.count();
             loop {
                 if !seen.is_allocated() || seen.is_special() || info.owner() != Some(pages.id) {
@@ -171,7 +171,6 @@ impl Memory {
                     Err(now) => seen = now,
                 }
             }
-            list.move_to_end(&self.frames, mfn);
         }
         self.put_page(mfn);
         true

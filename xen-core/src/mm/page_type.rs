@@ -243,6 +243,11 @@ impl Memory {
     /// Asks for a type reference. The caller holds a general reference.
     #[must_use]
     pub(crate) fn try_get_type(&self, mfn: Mfn, want: PageType) -> Got {
+        // The hypervisor writes to its own pages whatever their type: they never become tables, not even when it has
+        // given up its hold.
+        if want != PageType::Writable && self.is_special(mfn) {
+            return Got::Refused;
+        }
         loop {
             let seen = self.type_of(mfn);
             let kind = seen.kind();

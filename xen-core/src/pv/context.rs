@@ -50,18 +50,11 @@ pub fn prepare<M: Machine>(
     }
 
     let mut budget = Budget::new(4096);
-    if ctx.kernel_root.is_none() {
-        let root = Mfn(cr3_to_pfn(guest.ctrlreg[3]));
-        crate::pv::mm::get_table(hv, domain, root, PageType::L4, &mut budget)?;
-        ctx.kernel_root = Some(root);
-    }
-    let user_root = cr3_to_pfn(guest.ctrlreg[1]);
+    let root = Mfn(cr3_to_pfn(guest.ctrlreg[3]));
+    set_root(hv, domain, &mut ctx.kernel_root, Some(root), &mut budget)?;
+    let user_root = Some(Mfn(cr3_to_pfn(guest.ctrlreg[1]))).filter(|root| root.0 != 0);
     let in_kernel = flags.contains(VgcfFlags::IN_KERNEL);
-    if user_root != 0 && ctx.user_root.is_none() {
-        let root = Mfn(user_root);
-        crate::pv::mm::get_table(hv, domain, root, PageType::L4, &mut budget)?;
-        ctx.user_root = Some(root);
-    }
+    set_root(hv, domain, &mut ctx.user_root, user_root, &mut budget)?;
     if !in_kernel && ctx.user_root.is_none() {
         return Err(Errno::EINVAL.into());
     }
@@ -136,6 +129,26 @@ pub fn prepare<M: Machine>(
     Ok(())
 }
 
+/// Makes `root` the table in `slot`, which a preempted call may have filled for other arguments than these.
+fn set_root<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    slot: &mut Option<Mfn>,
+    root: Option<Mfn>,
+    budget: &mut Budget,
+) -> Result<(), Stop> {
+    if *slot == root {
+        return Ok(());
+    }
+    if let Some(root) = root {
+        crate::pv::mm::get_table(hv, domain, root, PageType::L4, budget)?;
+    }
+    if let Some(old) = core::mem::replace(slot, root) {
+        hv.mem.put_page_and_type(old);
+    }
+    Ok(())
+}
+
 /// Everything that would be loaded into a register of the processor must be canonical (XSA-193), and the LDT may not
 /// lie in the hypervisor's part.
 fn check_addresses(guest: &VcpuGuestContext) -> Result<(), Errno> {
@@ -160,5 +173,74 @@ fn check_addresses(guest: &VcpuGuestContext) -> Result<(), Errno> {
         Ok(())
     } else {
         Err(Errno::EINVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use hypercall_abi::arch_x86::{VcpuGuestContext, VgcfFlags};
+    use hypercall_abi::errno::Errno;
+    use hypercall_abi::vcpu::VcpuOp;
+    use hypercall_abi::xen::HypercallNr;
+    use zerocopy::FromZeros;
+
+    use crate::mm::PageType;
+    use crate::num::{Mfn, Pfn, VcpuId};
+    use crate::sim::{PvGuest, world};
+
+    fn context(root: Mfn) -> Box<VcpuGuestContext> {
+        let mut context = Box::new(VcpuGuestContext::new_zeroed());
+        context.flags = VgcfFlags::IN_KERNEL.bits();
+        context.ctrlreg[3] = root.addr();
+        context
+    }
+
+    #[test]
+    fn a_refused_context_holds_nothing_and_the_next_one_counts() {
+        let hv = world();
+        let mut guest = PvGuest::unprivileged(&hv, 1, 64);
+        let vcpu = hv.create_vcpu(&guest.domain, VcpuId(1));
+        let [first, second] = [20, 21].map(Pfn);
+        for pfn in [first, second] {
+            assert_eq!(guest.remap(&hv, pfn, false, true), 0);
+        }
+        let args = |at| [VcpuOp::INITIALISE.0.into(), 1, at, 0, 0, 0];
+        // The root is fine, the frame of the GDT is not the guest's.
+        let mut refused = context(guest.mfn(first));
+        refused.gdt_ents = 1;
+        let at = guest.put(&hv, Pfn(30), &*refused);
+        let result = guest.hypercall(&hv, HypercallNr::VCPU_OP, args(at));
+        assert_eq!(result, Errno::EINVAL.to_ret());
+        guest.audit(&hv);
+        let at = guest.put(&hv, Pfn(30), &*context(guest.mfn(second)));
+        assert_eq!(guest.hypercall(&hv, HypercallNr::VCPU_OP, args(at)), 0);
+        let root = vcpu.parked.lock().as_ref().and_then(|ctx| ctx.kernel_root);
+        assert_eq!(root, Some(guest.mfn(second)));
+        // The first table is memory again.
+        assert_eq!(guest.remap(&hv, first, true, true), 0);
+        assert_eq!(hv.mem.type_of(guest.mfn(second)).kind(), PageType::L4);
+    }
+
+    #[test]
+    fn a_context_that_changes_while_its_tables_are_checked_is_the_one_that_counts() {
+        let hv = world();
+        let mut guest = PvGuest::unprivileged(&hv, 1, 64);
+        let vcpu = hv.create_vcpu(&guest.domain, VcpuId(1));
+        let [first, second] = [20, 21].map(Pfn);
+        for pfn in [first, second] {
+            assert_eq!(guest.remap(&hv, pfn, false, true), 0);
+        }
+        let mut ctx = vcpu.parked.lock().take().unwrap();
+        // As a preempted call leaves it.
+        let domain = guest.domain.clone();
+        super::prepare(&hv, &domain, &vcpu, &mut ctx, &context(guest.mfn(first))).unwrap();
+        super::prepare(&hv, &domain, &vcpu, &mut ctx, &context(guest.mfn(second))).unwrap();
+        assert_eq!(ctx.kernel_root, Some(guest.mfn(second)));
+        crate::pv::mm::drop_roots(&hv, &mut ctx);
+        assert_eq!(guest.remap(&hv, first, true, true), 0);
+        assert_eq!(guest.remap(&hv, second, true, true), 0);
+        guest.audit(&hv);
     }
 }

@@ -3,6 +3,7 @@
 extern crate std;
 
 mod copy;
+mod hostile;
 mod map;
 mod model;
 mod table;

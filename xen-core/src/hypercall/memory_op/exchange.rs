@@ -121,8 +121,13 @@ impl<M: Machine> Call<'_, M> {
         }
         let mut result = Ok(());
         for (i, start) in (index << chunk.out_shift..).zip(fresh) {
-            hv.mem
-                .adopt_exchanged(&target.pages, start, new.extent_order);
+            if let Err(errno) = hv
+                .mem
+                .adopt_exchanged(&target.pages, start, new.extent_order)
+            {
+                result = Err(errno);
+                continue;
+            }
             // The pages are the domain's in any case; if it cannot be told, that is its own doing.
             let told = hv.machine.read_at(new.extent_start, i).and_then(|pfn| {
                 for page in 0..1u64 << new.extent_order {

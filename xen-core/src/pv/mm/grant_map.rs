@@ -180,13 +180,20 @@ pub fn replace<M: Machine>(
     if !entry::is_present(moved) {
         return Ok(());
     }
-    let Some(owner) = hv.mem.owner(entry::target(moved)) else {
+    // Held over the move, so that what arrives is what left. The old entry goes first: one that another vCPU has changed
+    // or unmapped meanwhile must not turn into a second mapping of a page that may be another domain's.
+    let Some(page) = hv.mem.get_any_page(entry::target(moved)) else {
         return Ok(());
     };
-    if super::write_l1(hv, domain, at.address(), moved, owner, false).is_ok() {
-        let _ = take_out(hv, domain, source, |seen| {
-            entry::differs_by_hardware_only(seen, moved)
-        });
+    let Some(owner) = hv.mem.owner(page.mfn()) else {
+        return Ok(());
+    };
+    let left = take_out(hv, domain, source, |seen| {
+        entry::differs_by_hardware_only(seen, moved)
+    });
+    if left.is_ok() {
+        // Refused only if the guest itself has taken the table away.
+        let _ = super::write_l1(hv, domain, at.address(), moved, owner, false);
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub fn relinquish_memory<M: Machine>(
     let pages = &domain.pages;
     pages.close();
     drain(hv, pages, budget)?;
-    while let Some(mfn) = pages.first() {
+    while let Some(mfn) = pages.first_unvisited(&hv.mem) {
         if !budget.spend(1) {
             return Err(Stop::Preempted);
         }
@@ -33,13 +33,11 @@ pub fn relinquish_memory<M: Machine>(
             hv.mem.put_page_and_type(mfn);
         }
         hv.mem.cancel_validation(mfn);
-        let was_allocated = hv.mem.drop_allocation(pages, mfn);
+        // A page that the guest itself gave up may still be here, pinned.
+        let _ = hv.mem.drop_allocation(pages, mfn);
+        pages.set_visited(&hv.mem, mfn);
         drop(page);
         drain(hv, pages, budget)?;
-        if !was_allocated {
-            // Allocated pages come first in the list: there are none left.
-            break;
-        }
     }
     Ok(())
 }

@@ -71,6 +71,15 @@ pub(super) fn get_upper<M: Machine>(
         return Err(Errno::EINVAL.into());
     }
     let target = entry::target(value);
+    if target == holder {
+        // Not a matter of what the page is this moment: another processor may have demoted it since the caller looked, and
+        // [`put`] goes by the number alone.
+        if !hv.mem.linear_tables() {
+            return Err(Errno::EINVAL.into());
+        }
+        get_linear(&hv.mem, domain, holder, level, value)?;
+        return Ok(entry::adjust(value, level));
+    }
     match super::get_table(hv, domain, target, PageType::table(level - 1), budget) {
         Err(Stop::Fail(Errno::EINVAL)) if hv.mem.linear_tables() => {
             get_linear(&hv.mem, domain, holder, level, value)?;

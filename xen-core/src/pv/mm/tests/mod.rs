@@ -1,6 +1,7 @@
 //! Scenarios of the PV MMU on a simulated machine. After each, every reference is recounted.
 
 mod descriptors;
+mod destruction;
 mod flushing;
 mod linear;
 mod promotion;

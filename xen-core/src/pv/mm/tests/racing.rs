@@ -1,16 +1,18 @@
 //! Two processors at once in the same domain's tables.
 
+use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
 use super::super::entry::{PRESENT, RW, USER};
+use super::super::target::get_upper;
 use super::super::{
     L1Operation, Update, drain, emulated_write, in_stretches, pin_table, unpin_table, write_entry,
 };
 use super::{FREE, Hv};
 use crate::mm::PageType;
 use crate::num::{CpuId, Mfn, Pfn};
-use crate::outcome::Budget;
-use crate::sim::{PvGuest, SimConfig, on_cpu, world_with};
+use crate::outcome::{Budget, Stop};
+use crate::sim::{PvGuest, SimConfig, on_cpu, world, world_with};
 
 const PAGES: u64 = 6;
 const ROUNDS: u32 = 20_000;
@@ -101,4 +103,24 @@ fn two_processors_keep_the_books_true() {
         in_stretches(hv, |budget| drain(hv, &guest.domain.pages, budget)).unwrap();
         guest.audit(hv);
     }
+}
+
+/// A processor that began to change an entry of an L2 table goes on after another one has demoted the table. The entry
+/// names the table itself, which by then could become what the entry asks for.
+#[test]
+fn an_entry_that_names_its_own_table_takes_no_reference() {
+    let hv = world();
+    let guest = PvGuest::unprivileged(&hv, 1, 40);
+    let table = guest.mfn(Pfn(FREE));
+    let value = table.addr() | PRESENT | USER;
+    let taken = get_upper(
+        &hv,
+        &guest.domain,
+        table,
+        2,
+        value,
+        &mut Budget::unlimited(),
+    );
+    assert_eq!(taken, Err(Stop::Fail(Errno::EINVAL)));
+    guest.audit(&hv);
 }

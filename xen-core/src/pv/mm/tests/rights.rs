@@ -229,6 +229,21 @@ fn uncached_ram_is_written_back_before_it_becomes_a_table() {
 }
 
 #[test]
+fn an_exchange_that_is_undone_does_not_forget_uncached_mappings() {
+    let hv = world();
+    let mut dom0 = PvGuest::dom0(&hv, 64);
+    let (pfn, at) = (Pfn(FREE), dom0.pte_addr(Pfn(FREE)));
+    let mfn = dom0.mfn(pfn);
+    assert_eq!(dom0.update(&hv, at, leaf(mfn, RW | PCD)), 0);
+    assert_eq!(dom0.update(&hv, at, 0), 0);
+    hv.mem.steal(&dom0.domain.pages, mfn).unwrap();
+    hv.mem.unsteal(&dom0.domain.pages, mfn);
+    assert_eq!(dom0.ext(&hv, C::PIN_L1_TABLE, mfn.0, 0), 0);
+    assert_eq!(hv.machine.cache_flushes(), 1);
+    dom0.audit(&hv);
+}
+
+#[test]
 fn the_hypervisors_read_only_pages_are_read_only() {
     let hv = world();
     let mut dom0 = PvGuest::dom0(&hv, 64);
