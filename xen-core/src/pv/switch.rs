@@ -88,7 +88,7 @@ impl<M: Machine> Hypervisor<M> {
         machine.set_guest_cr4(ctx.cr4);
         fpu::load(machine, &mut ctx);
         machine.load_debug_regs(&debugreg::hardware_regs(&ctx));
-        emulate::msr::load(machine, &domain.cpu_policy, &ctx);
+        emulate::msr::load(machine, &self.policies.host, &ctx);
         let had = ctx.segments;
         let loaded = load_segments(machine, &ctx, &had);
         vcpu.enter_runstate(RUNNING, machine.now_ns());
