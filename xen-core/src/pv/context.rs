@@ -50,15 +50,25 @@ pub fn prepare<M: Machine>(
     }
 
     let mut budget = Budget::new(4096);
-    if ctx.kernel_root.is_none() {
-        let root = Mfn(cr3_to_pfn(guest.ctrlreg[3]));
-        crate::pv::mm::get_table(hv, domain, root, PageType::L4, &mut budget)?;
-        ctx.kernel_root = Some(root);
-    }
-    let user_root = cr3_to_pfn(guest.ctrlreg[1]);
+    let kernel_root = Mfn(cr3_to_pfn(guest.ctrlreg[3]));
+    let user_root = Some(Mfn(cr3_to_pfn(guest.ctrlreg[1]))).filter(|root| root.0 != 0);
     let in_kernel = flags.contains(VgcfFlags::IN_KERNEL);
-    if user_root != 0 && ctx.user_root.is_none() {
-        let root = Mfn(user_root);
+    if !vcpu.flags().contains(VcpuFlags::INITIALISED) {
+        // What an earlier attempt has left, which was refused for something else.
+        for (slot, wanted) in [
+            (&mut ctx.kernel_root, Some(kernel_root)),
+            (&mut ctx.user_root, user_root),
+        ] {
+            if let Some(old) = slot.take_if(|old| Some(*old) != wanted) {
+                crate::pv::mm::put_table(hv, old, PageType::L4, &mut budget)?;
+            }
+        }
+    }
+    if ctx.kernel_root.is_none() {
+        crate::pv::mm::get_table(hv, domain, kernel_root, PageType::L4, &mut budget)?;
+        ctx.kernel_root = Some(kernel_root);
+    }
+    if let Some(root) = user_root.filter(|_| ctx.user_root.is_none()) {
         crate::pv::mm::get_table(hv, domain, root, PageType::L4, &mut budget)?;
         ctx.user_root = Some(root);
     }
@@ -160,5 +170,51 @@ fn check_addresses(guest: &VcpuGuestContext) -> Result<(), Errno> {
         Ok(())
     } else {
         Err(Errno::EINVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use hypercall_abi::vcpu::VcpuOp;
+    use hypercall_abi::xen::HypercallNr;
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::num::{Pfn, VcpuId};
+    use crate::sim::{PvGuest, world};
+
+    /// A frame that is no descriptor page: the guest can write to it.
+    const WRITABLE: Pfn = Pfn(20);
+
+    #[test]
+    fn a_context_that_was_refused_leaves_no_tables_for_the_next() {
+        let hv = world();
+        let mut guest = PvGuest::unprivileged(&hv, 1, 64);
+        let second = hv.create_vcpu(&guest.domain, VcpuId(1));
+        let empty = Pfn(2);
+        assert_eq!(guest.remap(&hv, empty, false, true), 0);
+        let mut context: Box<VcpuGuestContext> = Box::new(VcpuGuestContext::new_zeroed());
+        context.flags = VgcfFlags::IN_KERNEL.bits();
+        context.ctrlreg[3] = guest.mfn(empty).addr();
+        context.ctrlreg[1] = guest.mfn(empty).addr();
+        context.gdt_frames[0] = guest.mfn(WRITABLE).0;
+        context.gdt_ents = 16;
+        let initialise = |guest: &mut PvGuest, context: &VcpuGuestContext| {
+            let at = guest.put(&hv, Pfn(3), context);
+            let cmd = u64::from(VcpuOp::INITIALISE.0);
+            guest.hypercall(&hv, HypercallNr::VCPU_OP, [cmd, 1, at, 0, 0, 0])
+        };
+        assert_eq!(initialise(&mut guest, &context), Errno::EINVAL.to_ret());
+        context.ctrlreg[3] = guest.mfn(guest.l4).addr();
+        context.ctrlreg[1] = 0;
+        context.gdt_ents = 0;
+        assert_eq!(initialise(&mut guest, &context), 0);
+        let parked = second.parked.lock();
+        let ctx = parked.as_ref().expect("context");
+        assert_eq!(ctx.kernel_root, Some(guest.mfn(guest.l4)));
+        assert_eq!(ctx.user_root, None);
+        assert_eq!(hv.mem.type_of(guest.mfn(empty)).count(), 0);
     }
 }
