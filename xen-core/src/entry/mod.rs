@@ -7,6 +7,8 @@ mod crash;
 mod exception;
 mod page_fault;
 mod syscall;
+#[cfg(test)]
+mod tests;
 
 use core::ops::ControlFlow;
 
@@ -78,12 +80,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Does all that is due, and picks who runs, until `regs` can be resumed.
     fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
         loop {
-            while let Some(vector) = self.machine.take_interrupt() {
-                self.handle_vector(cpu.id, vector);
-            }
-            if self.machine.take_nmi() {
-                self.platform_nmi();
-            }
+            self.take_arrivals(cpu);
             if self.reschedule(cpu, regs).is_continue() {
                 continue;
             }
@@ -100,6 +97,16 @@ impl<M: Machine> Hypervisor<M> {
         }
         // XSA-202: whatever happened, a PV guest runs with interrupts open and no I/O privilege.
         regs.rflags = (regs.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
+    }
+
+    /// Handles what the machine has noted: interrupts, and NMIs.
+    fn take_arrivals(&self, cpu: &CpuLocal) {
+        while let Some(vector) = self.machine.take_interrupt() {
+            self.handle_vector(cpu.id, vector);
+        }
+        if self.machine.take_nmi() {
+            self.platform_nmi();
+        }
     }
 
     /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.
@@ -150,11 +157,13 @@ impl<M: Machine> Hypervisor<M> {
         } else {
             self.switch_out(cpu, regs);
         }
+        // A slice that ended while nobody runs would wake the processor again and again.
+        if self.sched.end_slice() {
+            self.program_timer(cpu.id);
+        }
         self.machine.idle();
         if keep {
-            while let Some(vector) = self.machine.take_interrupt() {
-                self.handle_vector(cpu.id, vector);
-            }
+            self.take_arrivals(cpu);
             let awake = cpu
                 .current
                 .as_ref()

@@ -128,7 +128,11 @@ impl<M: Machine> Hypervisor<M> {
     pub fn destroy_events(&self, domain: &Arc<Domain>) -> Result<(), Stop> {
         let first = {
             let mut table = domain.events.lock();
-            table.dying = true;
+            if !table.dying {
+                table.dying = true;
+                // Behind a reset that stopped on its way, new ports may have been bound.
+                table.next_reset = 1;
+            }
             table.next_reset.max(1)
         };
         self.close_all(domain, first)?;

@@ -7,6 +7,7 @@ use super::Call;
 use crate::machine::{Machine, SegmentBase};
 use crate::num::is_canonical;
 use crate::outcome::{HypercallResult, Outcome};
+use crate::pv::mm::fill_ldt_for;
 use crate::pv::selectors::ring3;
 
 impl<M: Machine> Call<'_, M> {
@@ -23,6 +24,7 @@ impl<M: Machine> Call<'_, M> {
                 } else {
                     selector
                 };
+                fill_ldt_for(self.hv, self.domain, self.ctx, selector);
                 // ABI: a selector that cannot be loaded becomes NUL and the call succeeds; Linux BUGs on an error.
                 let _ = machine.load_inactive_gs(selector);
                 return Ok(Outcome::Done(0));

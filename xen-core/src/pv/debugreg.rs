@@ -159,8 +159,8 @@ pub const fn hardware_regs(ctx: &VcpuCtx) -> DebugRegs {
     }
 }
 
-/// Loads the address masks of debug registers where the guest sees them: always, so that those of the vCPU before do
-/// not stay (XSA-444).
+/// Loads the address masks of debug registers if there are any by `policy`: at a switch the host's, so that those of
+/// the vCPU before do not stay with one that is not shown them (XSA-444).
 pub fn load_masks(cpu: &impl PvCpu, policy: &CpuPolicy, ctx: &VcpuCtx) {
     if policy.has(Feature::DBEXT) {
         for (msr, mask) in MASK_MSRS.into_iter().zip(ctx.dr_masks) {

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use hypercall_abi::arch_x86::CpuUserRegs;
 
-use super::{debugreg, emulate, failsafe, fpu};
+use super::{debugreg, emulate, failsafe, fpu, mm};
 use crate::domain::{Segments, Vcpu, VcpuCtx, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::{CpuMask, Flush, Machine, SegmentBase, SelectorReg};
@@ -88,8 +88,11 @@ impl<M: Machine> Hypervisor<M> {
         machine.set_guest_cr4(ctx.cr4);
         fpu::load(machine, &mut ctx);
         machine.load_debug_regs(&debugreg::hardware_regs(&ctx));
-        emulate::msr::load(machine, &domain.cpu_policy, &ctx);
+        emulate::msr::load(machine, &self.policies.host, &ctx);
         let had = ctx.segments;
+        for selector in [had.ds, had.es, had.fs, had.gs] {
+            mm::fill_ldt_for(self, &domain, &mut ctx, selector);
+        }
         let loaded = load_segments(machine, &ctx, &had);
         vcpu.enter_runstate(RUNNING, machine.now_ns());
         let mut crash = None;

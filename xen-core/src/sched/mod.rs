@@ -113,6 +113,11 @@ impl Scheduler {
             .store(now_ns.saturating_add(SLICE_NS), Ordering::Relaxed);
     }
 
+    /// Nobody runs, so no slice ends. True if one was under way, for which the timer may be programmed.
+    pub fn end_slice(&self) -> bool {
+        self.slice_end_ns.swap(0, Ordering::Relaxed) != 0
+    }
+
     /// When the slice ends, if somebody waits for that.
     #[must_use]
     pub fn slice_deadline(&self) -> Option<u64> {

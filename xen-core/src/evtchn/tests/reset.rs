@@ -88,3 +88,25 @@ fn ports_bound_during_a_reset_are_reported() {
     );
     assert_eq!(hv.reset_events(&guest, false), Ok(()));
 }
+
+#[test]
+fn the_end_of_a_domain_closes_what_was_bound_behind_a_reset_that_never_ended() {
+    let hv = world();
+    let back = domain(&hv, 0);
+    let guest = domain(&hv, 1);
+    for _ in 0..300 {
+        hv.alloc_unbound(&guest, DomId(2)).expect("port");
+    }
+    hv.machine.yield_after(Some(1));
+    assert_eq!(hv.reset_events(&guest, false), Err(Stop::Preempted));
+    hv.machine.yield_after(None);
+    let offer = hv.alloc_unbound(&back, guest.id).expect("port");
+    let behind = hv
+        .bind_interdomain(&guest, &back, offer)
+        .expect("connection");
+    assert_eq!(behind, Port(1));
+    hv.destroy_events(&guest).expect("end");
+    assert_eq!(guest.events.lock().active(), 0);
+    let left = hv.port_status(&back, offer).expect("status").binding;
+    assert!(matches!(left, Binding::Unbound { remote } if remote == guest.id));
+}

@@ -74,6 +74,15 @@ pub fn has_tsc_aux() -> bool {
     bit(leaf_or_zero(0x8000_0001, 0).d, 27) || bit(leaf_or_zero(7, 0).c, 22)
 }
 
+/// Loading FPU state leaves the x87 pointers as they are while no exception is pending: AMD and Hygon processors that do
+/// not report RstrFpErrPtrs (APM 3, CPUID Fn8000_0008_EBX).
+pub fn keeps_fpu_pointers() -> bool {
+    let name = leaf(0, 0);
+    let vendor = [name.b, name.d, name.c].map(u32::to_le_bytes);
+    matches!(vendor.as_flattened(), b"AuthenticAMD" | b"HygonGenuine")
+        && !bit(leaf_or_zero(0x8000_0008, 0).b, 2)
+}
+
 /// A time-stamp counter that never stops or changes speed.
 pub fn has_invariant_tsc() -> bool {
     bit(leaf_or_zero(0x8000_0007, 0).d, 8)

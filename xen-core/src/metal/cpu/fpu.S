@@ -14,6 +14,19 @@ fpu_xrstor:
     .quad 1b, 9b
 .popsection
 
+// fpu_forget_pointers(): points the x87 instruction and data pointers at our own code. ST(7) is lost.
+.globl fpu_forget_pointers
+fpu_forget_pointers:
+    fnclex
+    ffree %st(7)
+    fildl fpu_zero(%rip)
+    retq
+.pushsection .rodata
+.balign 4
+fpu_zero:
+    .long 0
+.popsection
+
 // fpu_fxrstor(RDI = area) -> RAX = 0, or 1 on a fault.
 .globl fpu_fxrstor
 fpu_fxrstor:

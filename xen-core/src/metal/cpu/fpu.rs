@@ -43,6 +43,8 @@ struct Facts {
     xcr0: u64,
     /// Bytes of an area with all of them.
     size: usize,
+    /// See [`cpuid::keeps_fpu_pointers`].
+    keeps_pointers: bool,
 }
 
 static FACTS: Once<Facts> = Once::new();
@@ -86,15 +88,18 @@ global_asm!(include_str!("fpu.S"), options(att_syntax));
 unsafe extern "C" {
     fn fpu_xrstor(area: *const u8, components: u64) -> u64;
     fn fpu_fxrstor(area: *const u8) -> u64;
+    fn fpu_forget_pointers();
 }
 
 /// Finds out what there is and enables all of it on the executing CPU.
 pub fn set_up(use_xsave: bool) {
     let facts = FACTS.call_once(|| {
+        let keeps_pointers = cpuid::keeps_fpu_pointers();
         if !use_xsave || !cpuid::has_xsave() {
             return Facts {
                 xcr0: 0,
                 size: LEGACY_SIZE,
+                keeps_pointers,
             };
         }
         let leaf = cpuid::leaf(0xd, 0);
@@ -109,6 +114,7 @@ pub fn set_up(use_xsave: bool) {
         Facts {
             xcr0,
             size: (cpuid::leaf(0xd, 0).b as usize).max(HEADER_END),
+            keeps_pointers,
         }
     });
     if facts.xcr0 != 0 {
@@ -201,6 +207,10 @@ pub fn restore(buffer: &mut FpuBuffer, from: &[u8]) -> bool {
         // SAFETY: alignment and size as in `save`; #GP on reserved bits is recovered through the exception table. The
         // state loaded is the guest's: the hypervisor uses none of it.
         with_everything_enabled(|| unsafe {
+            if facts().keeps_pointers {
+                // Where the vCPU before executed its last x87 instruction is not the next one's to know (XSA-52).
+                fpu_forget_pointers();
+            }
             if components == 0 {
                 fpu_fxrstor(area.as_ptr())
             } else {

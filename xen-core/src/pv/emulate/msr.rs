@@ -113,13 +113,15 @@ fn has_tsc_aux(policy: &CpuPolicy) -> bool {
     policy.has(Feature::RDTSCP) || policy.has(Feature::RDPID)
 }
 
-/// Loads the registers of a vCPU that comes to the processor: TSC_AUX and the address masks of debug registers.
-pub fn load(cpu: &impl PvCpu, policy: &CpuPolicy, ctx: &VcpuCtx) {
-    if has_tsc_aux(policy) {
+/// Loads the registers of a vCPU that comes to the processor: TSC_AUX and the address masks of debug registers. `host`
+/// decides, not what the guest is shown: RDTSCP and breakpoints work in ring 3 either way, and must not find what the
+/// vCPU before has left.
+pub fn load(cpu: &impl PvCpu, host: &CpuPolicy, ctx: &VcpuCtx) {
+    if has_tsc_aux(host) {
         // Refused only by a processor without the register, where there is nothing to leak.
         let _ = cpu.write_msr(TSC_AUX, ctx.tsc_aux.into());
     }
-    debugreg::load_masks(cpu, policy, ctx);
+    debugreg::load_masks(cpu, host, ctx);
 }
 
 impl<M: Machine> Trap<'_, M> {

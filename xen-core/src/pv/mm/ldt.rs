@@ -12,6 +12,8 @@ use crate::outcome::{Budget, Stop};
 
 /// Descriptors in a page.
 const PER_PAGE: u64 = 512;
+/// Bit of a selector: in the LDT.
+const TABLE_LOCAL: u16 = 4;
 
 /// Maps the guest's LDT page number `slot` in the window of this processor. True if the access should be tried again;
 /// false if the guest has no such page, and gets its fault.
@@ -49,6 +51,20 @@ pub fn fill_ldt_slot<M: Machine>(
         // The fault comes again and goes on from there.
         Err(Stop::Preempted) => true,
         Err(Stop::Fail(_)) => false,
+    }
+}
+
+/// Maps the page of the descriptor that `selector` names, if it is in the LDT, before the hypervisor itself loads the
+/// selector: there the fault of an empty window counts as a bad selector.
+pub fn fill_ldt_for<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    ctx: &mut VcpuCtx,
+    selector: u16,
+) {
+    if selector & TABLE_LOCAL != 0 {
+        // A page that there is not is the guest's to hear of when the selector is refused.
+        let _ = fill_ldt_slot(hv, domain, ctx, usize::from(selector >> 12));
     }
 }
 

@@ -22,7 +22,7 @@ mod walk;
 
 pub use demote::drain;
 pub use flush::{flush_domain, processors_of};
-pub use ldt::{drop_ldt_shadow, fill_ldt_slot};
+pub use ldt::{drop_ldt_shadow, fill_ldt_for, fill_ldt_slot};
 pub use pin::{pin_table, unpin_table};
 pub use promote::{get_table, put_table};
 pub use relinquish::relinquish_memory;

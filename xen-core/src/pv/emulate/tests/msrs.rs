@@ -2,8 +2,16 @@
 
 use core::sync::atomic::Ordering;
 
+use hypercall_abi::arch_x86::CpuUserRegs;
+use hypercall_abi::xen::DomId;
+use zerocopy::FromZeros;
+
 use super::*;
+use crate::cpu_policy::CpuPolicy;
+use crate::domain::{DomainConfig, Privileges};
+use crate::hypervisor::CpuLocal;
 use crate::machine::{Frames, PvCpu, SegmentBase};
+use crate::num::{CpuId, VcpuId};
 
 const RDMSR: &[u8] = &[0x0f, 0x32];
 const WRMSR: &[u8] = &[0x0f, 0x30];
@@ -249,7 +257,7 @@ fn tsc_aux_and_address_masks_are_32_bits_wide_and_live() {
     assert_eq!(bench.guest.ctx.tsc_aux, 0xabcd_ef01);
     // The next vCPU gets its own, zeroes included (XSA-444).
     let fresh = crate::domain::VcpuCtx::new(512);
-    super::super::msr::load(&bench.hv.machine, &bench.guest.domain.cpu_policy, &fresh);
+    super::super::msr::load(&bench.hv.machine, &bench.hv.policies.host, &fresh);
     for msr in [0xc000_0103, 0xc001_1027, 0xc001_101b] {
         assert_eq!(bench.hv.machine.read_msr(msr), Some(0), "{msr:#x}");
     }
@@ -313,5 +321,35 @@ fn no_register_and_no_value_panics() {
             let _ = bench.read(msr);
             let _ = bench.write(msr, value);
         });
+    }
+}
+
+#[test]
+fn a_guest_that_is_not_shown_a_register_does_not_find_the_values_of_the_one_before() {
+    const REGISTERS: [u32; 3] = [0xc000_0103, 0xc001_1027, 0xc001_101b];
+    let mut bench = Bench::amd(false).with_handler();
+    for msr in REGISTERS {
+        bench.hv.machine.set_msr(msr, 0);
+        assert!(bench.write(msr, 7), "{msr:#x}");
+    }
+    // RDTSCP and breakpoints work in ring 3 whatever CPUID says.
+    let hv = &bench.hv;
+    let other = hv
+        .create_domain(DomainConfig {
+            id: DomId(2),
+            privileges: Privileges::default(),
+            max_vcpus: 1,
+            max_evtchn_port: 63,
+            max_grant_frames: 1,
+            max_maptrack_frames: 1,
+            cpu_policy: CpuPolicy::default().into(),
+        })
+        .expect("domain");
+    let vcpu = hv.create_vcpu(&other, VcpuId(0));
+    let mut cpu = CpuLocal::new(CpuId(0));
+    let mut regs = CpuUserRegs::new_zeroed();
+    assert!(hv.switch_in(&mut cpu, &mut regs, &vcpu));
+    for msr in REGISTERS {
+        assert_eq!(hv.machine.read_msr(msr), Some(0), "{msr:#x}");
     }
 }

@@ -1,10 +1,13 @@
 //! GDT and LDT pages.
 
+use hypercall_abi::arch_x86::CpuUserRegs;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::{HypercallNr, MmuextCmd as C};
+use zerocopy::FromZeros;
 
-use super::super::fill_ldt_slot;
+use super::super::{drop_ldt_shadow, fill_ldt_slot};
 use super::{FREE, err};
+use crate::hypervisor::CpuLocal;
 use crate::mm::PageType;
 use crate::num::{CpuId, Pfn};
 use crate::sim::{PvGuest, on_cpu, world};
@@ -127,4 +130,30 @@ fn the_ldt_is_filled_page_by_page_and_dropped_as_a_whole() {
     assert_eq!(guest.ext(&hv, C::SET_LDT, base, 600), 0);
     assert!(!fill(&mut guest, 1));
     guest.audit(&hv);
+}
+
+#[test]
+fn a_selector_in_the_ldt_loads_though_its_page_was_never_touched() {
+    /// SEGBASE_GS_USER_SEL.
+    const GS_USER_SELECTOR: u64 = 3;
+    let hv = world();
+    let mut guest = PvGuest::unprivileged(&hv, 1, 64);
+    let base = guest.va(Pfn(FREE));
+    for pfn in [Pfn(FREE), Pfn(FREE + 1)] {
+        assert_eq!(guest.remap(&hv, pfn, false, true), 0);
+    }
+    assert_eq!(guest.ext(&hv, C::SET_LDT, base, 600), 0);
+    let selector = 512 << 3 | 7;
+    let set = [GS_USER_SELECTOR, selector, 0, 0, 0, 0];
+    assert_eq!(guest.hypercall(&hv, HypercallNr::SET_SEGMENT_BASE, set), 0);
+    let second = Some(guest.mfn(Pfn(FREE + 1)));
+    assert_eq!(hv.machine.ldt_window(CpuId(0))[..2], [None, second]);
+    // A new address space empties the window; whoever is switched to then loads the same selector.
+    on_cpu(CpuId(0), || drop_ldt_shadow(&hv, &mut guest.ctx));
+    guest.ctx.segments.ds = selector as u16;
+    let PvGuest { vcpu, ctx, .. } = guest;
+    *vcpu.parked.lock() = Some(ctx);
+    let mut cpu = CpuLocal::new(CpuId(0));
+    assert!(hv.switch_in(&mut cpu, &mut CpuUserRegs::new_zeroed(), &vcpu));
+    assert_eq!(hv.machine.ldt_window(CpuId(0))[..2], [None, second]);
 }
