@@ -29,7 +29,10 @@ impl<M: Machine> Hypervisor<M> {
             .get(slot)
             .map(|place| place.load(Ordering::SeqCst));
         if current == Some(deadline_ns) {
-            self.print(format_args!("Watchdog timer fired for domain {}", domain.id.0));
+            self.print(format_args!(
+                "Watchdog timer fired for domain {}",
+                domain.id.0
+            ));
             self.shut_down(domain, ShutdownReason::WATCHDOG.0);
         }
     }
