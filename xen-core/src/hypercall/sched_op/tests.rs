@@ -61,8 +61,10 @@ fn the_first_shutdown_code_counts() {
         arg.reason = reason;
         assert_eq!(sched(&hv, &mut guest, SchedOp::SHUTDOWN_CODE, &arg), 0);
     }
-    let code = guest.domain.ending.lock().shutdown_code;
-    assert_eq!(code, Some(ShutdownReason::REBOOT.0));
+    arg.reason = ShutdownReason::POWEROFF;
+    assert_eq!(sched(&hv, &mut guest, SchedOp::SHUTDOWN, &arg), 0);
+    let reason = guest.domain.ending.lock().shutdown;
+    assert_eq!(reason, Some(ShutdownReason::REBOOT.0));
 }
 
 #[test]
