@@ -12,6 +12,8 @@ impl<M: Machine> Hypervisor<M> {
     /// Shuts `domain` down with a SHUTDOWN_* reason; the first reason wins. For the hardware domain this acts on the
     /// machine and does not return.
     pub fn shut_down(&self, domain: &Arc<Domain>, reason: u32) {
+        // ABI: a code that the domain recorded before counts more than the reason given now.
+        let reason = *domain.ending.lock().shutdown_code.get_or_insert(reason);
         if domain.privileges.hardware {
             self.hardware_domain_shutdown(reason);
         }

@@ -173,3 +173,6 @@ impl<M: Machine> Call<'_, M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
