@@ -177,23 +177,80 @@ pub fn replace<M: Machine>(
     take_out(hv, domain, at, |seen| maps(seen, frame, write))?;
     // From here on the grant is unmapped whatever comes: what is left is the guest's own mapping.
     let moved = hv.machine.words(source.table)[source.index & 511].load(Ordering::SeqCst);
-    if !entry::is_present(moved) {
-        return Ok(());
+    if entry::is_present(moved) {
+        transfer(hv, domain, source, moved, at);
     }
-    // Held over the move, so that what arrives is what left. The old entry goes first: one that another vCPU has changed
-    // or unmapped meanwhile must not turn into a second mapping of a page that may be another domain's.
+    Ok(())
+}
+
+/// Moves a present mapping, whose entry was `moved` when it was looked at, to another place.
+fn transfer<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, source: Entry, moved: u64, to: Entry) {
+    // Held over the move, so that what arrives is what left.
     let Some(page) = hv.mem.get_any_page(entry::target(moved)) else {
-        return Ok(());
+        return;
     };
     let Some(owner) = hv.mem.owner(page.mfn()) else {
-        return Ok(());
+        return;
     };
+    // The old entry goes first: one that another vCPU has changed or unmapped meanwhile must not turn into a mapping
+    // that nobody granted of a page that may be another domain's.
     let left = take_out(hv, domain, source, |seen| {
         entry::differs_by_hardware_only(seen, moved)
     });
     if left.is_ok() {
         // Refused only if the guest itself has taken the table away.
-        let _ = super::write_l1(hv, domain, at.address(), moved, owner, false);
+        let _ = super::write_l1(hv, domain, to.address(), moved, owner, false);
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, transfer};
+    use crate::machine::Frames;
+    use crate::num::{Mfn, Pfn};
+    use crate::pv::mm::entry::{self, PRESENT, RW};
+    use crate::pv::mm::write_l1;
+    use crate::sim::{PvGuest, audit, world};
+
+    #[test]
+    fn a_mapping_that_changed_since_it_was_seen_does_not_move() {
+        let hv = world();
+        let granter = PvGuest::unprivileged(&hv, 5, 40);
+        let mapper = PvGuest::unprivileged(&hv, 6, 40);
+        let page = granter.mfn(Pfn(3));
+        let [from, to] = [10, 11].map(|pfn| {
+            let addr = mapper.pte_addr(Pfn(pfn));
+            Entry {
+                table: Mfn::from_addr(addr),
+                index: (addr & 0xfff) as usize / 8,
+            }
+        });
+        let value = |at: Entry| {
+            hv.machine.words(at.table)[at.index].load(core::sync::atomic::Ordering::SeqCst)
+        };
+        let set = |at: Entry, new| {
+            write_l1(
+                &hv,
+                &mapper.domain,
+                at.address(),
+                new,
+                granter.domain.id,
+                false,
+            )
+            .unwrap();
+        };
+        set(to, 0);
+        set(from, page.addr() | PRESENT | RW);
+        let seen = value(from);
+        // A bit of the guest's own, or the whole entry: unmapped properly, and the granter has its page back.
+        for now in [seen ^ 1 << 9, 0] {
+            set(from, now);
+            transfer(&hv, &mapper.domain, from, seen, to);
+            assert_eq!((value(from), value(to)), (now, 0));
+        }
+        set(from, seen);
+        transfer(&hv, &mapper.domain, from, seen, to);
+        assert_eq!((value(from), entry::target(value(to))), (0, page));
+        audit(&hv, &[&granter, &mapper]);
+    }
 }
