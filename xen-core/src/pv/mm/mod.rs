@@ -29,7 +29,7 @@ pub use relinquish::relinquish_memory;
 pub use root::{drop_roots, new_kernel_root, new_user_root};
 pub use segdesc::{load_gdt, set_gdt_frames, update_descriptor};
 pub use update::{After, L1Operation, L1Written, Update, emulated_write, write_entry, write_l1};
-pub use walk::{Translation, find_l1, log_walk, walk};
+pub use walk::{Translation, find_l1, walk, write_walk};
 
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;

@@ -3,6 +3,7 @@
 //! The tables under a validated root refer to RAM only, so the frames can be read without references of our own; what
 //! is read may be out of date the next moment, and whoever acts on it checks again.
 
+use core::fmt;
 use core::sync::atomic::Ordering;
 
 use super::entry;
@@ -90,12 +91,20 @@ pub fn walk(machine: &impl Frames, root: Mfn, addr: u64) -> Option<Translation> 
     })
 }
 
-/// Logs how `addr` is translated, level by level, for a crash report.
-pub fn log_walk<M: Machine>(hv: &Hypervisor<M>, root: Mfn, addr: u64, what: &str) {
-    log::error!("{what} {addr:#018x}:");
+/// Writes how `addr` is translated, level by level, for a crash report.
+///
+/// # Errors
+/// What `out` says.
+pub fn write_walk<M: Machine>(
+    out: &mut impl fmt::Write,
+    hv: &Hypervisor<M>,
+    root: Mfn,
+    addr: u64,
+    what: &str,
+) -> fmt::Result {
+    writeln!(out, "{what} {addr:#018x}:")?;
     if !is_guest_address(addr) {
-        log::error!("  not a guest address");
-        return;
+        return writeln!(out, "  not a guest address");
     }
     let mut table = root;
     for level in (1..=4).rev() {
@@ -106,11 +115,11 @@ pub fn log_walk<M: Machine>(hv: &Hypervisor<M>, root: Mfn, addr: u64, what: &str
             .machine
             .m2p(target)
             .map_or(u64::MAX, |pfn| pfn.load(Ordering::Relaxed));
-        log::error!("  L{level}[{index:#05x}] = {value:016x} pfn {m2p:#x}");
+        writeln!(out, "  L{level}[{index:#05x}] = {value:016x} pfn {m2p:#x}")?;
         if !entry::is_present(value) || (level > 1 && !hv.mem.is_ram(target)) {
-            return;
+            return Ok(());
         }
         table = target;
     }
-    log::error!("  -> {:#x}", table.addr() + addr % PAGE_SIZE);
+    writeln!(out, "  -> {:#x}", table.addr() + addr % PAGE_SIZE)
 }
