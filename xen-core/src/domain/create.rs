@@ -47,7 +47,7 @@ impl<M: Machine> Hypervisor<M> {
     pub fn create_domain(&self, config: DomainConfig) -> Result<Arc<Domain>, Errno> {
         let pages = self.mem.open_account(config.id).ok_or(Errno::EEXIST)?;
         let Some(shared_info) = self.mem.allocate_shared(&self.machine, &pages) else {
-            self.mem.close_account(config.id);
+            let _ = self.mem.close_account(config.id);
             return Err(Errno::ENOMEM);
         };
         let domain = Domain::new(DomainParts {
@@ -83,7 +83,7 @@ impl<M: Machine> Hypervisor<M> {
             self.mem.free_shared(frame);
         }
         self.mem.free_shared(domain.shared_info);
-        self.mem.close_account(domain.id);
+        let _ = self.mem.close_account(domain.id);
     }
 
     /// Creates vCPU `id`, down and uninitialised.

@@ -247,6 +247,7 @@ impl Memory {
 
     /// Closes an account; false while a frame is the domain's, be it only by somebody else's reference, or work is left:
     /// the next domain of that number must not find itself the owner of such a frame.
+    #[must_use]
     pub fn close_account(&self, id: DomId) -> bool {
         let mut accounts = self.accounts.lock();
         let Some(pages) = accounts.get(&id).cloned() else {

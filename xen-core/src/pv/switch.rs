@@ -53,8 +53,12 @@ impl<M: Machine> Hypervisor<M> {
         machine.load_idle_root();
         cpu.guest_root_loaded = false;
         vcpu.enter_runstate(parked_state(vcpu.flags()), machine.now_ns());
-        *vcpu.parked.lock() = Some(ctx);
-        vcpu.set_running(None);
+        {
+            // Under the lock: once the context is there to be had, another processor may note that it runs the vCPU.
+            let mut parked = vcpu.parked.lock();
+            *parked = Some(ctx);
+            vcpu.set_running(None);
+        }
         self.note_stopped(&domain);
     }
 
