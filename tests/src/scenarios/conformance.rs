@@ -162,6 +162,14 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect(r"conformance: \d+ passed, 0 failed")
         .expect("Hardware Dom0 halted"),
         Scenario::guest(
+            "conformance-bochs",
+            "all areas with SMAP, x2APIC, exact stack faults and MOV SS, which QEMU's emulation lacks",
+            "conformance",
+        )
+        .bochs("corei7_skylake_x")
+        .expect(r"conformance: \d+ passed, 0 failed")
+        .expect("Hardware Dom0 halted"),
+        Scenario::guest(
             "fatal-watchdog",
             "a watchdog that has no time left",
             "fatal",
