@@ -11,6 +11,7 @@ mod gdb;
 mod iso;
 mod layers;
 mod layout;
+mod long;
 mod machine;
 mod run;
 mod sources;

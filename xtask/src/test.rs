@@ -4,7 +4,7 @@ use crate::build;
 use crate::compare_boot;
 use crate::layout::{self, LayoutArgs};
 use crate::machine::Hypervisor;
-use crate::{book, coverage, layers};
+use crate::{book, coverage, layers, long};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use xenolith_tests::scenarios;
 pub struct Options {
     /// Only boot tests whose name contains one of these, and none of the host's checks
     filter: Vec<String>,
-    /// Also the tests that take long
+    /// Also the tests that take long, Miri among them
     #[arg(long)]
     long: bool,
     /// Only list the boot tests
@@ -50,9 +50,15 @@ pub fn test(options: &Options) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     if options.filter.is_empty() && options.hypervisor == Hypervisor::Xenolith {
         (passed, failed) = host_checks();
+        if options.long {
+            let long = long::checks();
+            passed += long.passed;
+            failed += long.failed;
+            skipped = long.skipped;
+        }
     }
     if !options.host {
         if scenarios.is_empty() {
@@ -84,7 +90,12 @@ pub fn test(options: &Options) -> Result<()> {
         }
     }
     println!("took {} s", start.elapsed().as_secs());
-    println!("{passed} passed, {failed} failed");
+    let skipped = if skipped > 0 {
+        format!(", {skipped} skipped")
+    } else {
+        String::new()
+    };
+    println!("{passed} passed, {failed} failed{skipped}");
     if failed > 0 {
         bail!("{failed} failed");
     }

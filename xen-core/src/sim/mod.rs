@@ -4,6 +4,7 @@
 //! flushed, walks set accessed and dirty bits, and the guest reads the machine-to-physical table by itself. So a
 //! missing flush shows, as a write through a translation that should be gone.
 
+mod cases;
 mod cpus;
 mod devices;
 mod guest;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
+pub use cases::cases;
 pub use cpus::on_cpu;
 pub use devices::{IoAccess, RoutedGsi};
 pub use guest::{DIRECT_MAP, PvGuest, audit};

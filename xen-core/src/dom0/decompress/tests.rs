@@ -328,7 +328,7 @@ fn any_file() -> impl Strategy<Value = (Compression, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(crate::sim::cases(1500)) })]
 
     #[test]
     fn corruption_never_panics_and_checksums_catch_it(

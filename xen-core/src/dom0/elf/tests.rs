@@ -409,7 +409,7 @@ fn parse_and_plan(image: &[u8], nr_pages: u64, initrd_len: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 3000 }) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(crate::sim::cases(3000)) })]
 
     #[test]
     fn no_mutation_of_headers_or_notes_panics(

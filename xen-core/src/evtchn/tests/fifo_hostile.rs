@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::sim::cases(200), ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_outside_the_registered_pages_changes(steps in proptest::collection::vec(step(), 1..100)) {

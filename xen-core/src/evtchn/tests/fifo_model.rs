@@ -39,7 +39,7 @@ fn step(ports: usize) -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::sim::cases(200), ..ProptestConfig::default() })]
 
     #[test]
     fn no_event_is_lost_and_none_invented(steps in proptest::collection::vec(step(6), 1..150)) {

@@ -130,7 +130,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::sim::cases(120), ..ProptestConfig::default() })]
 
     #[test]
     fn every_step_answers_and_marks_as_the_model_does(steps in proptest::collection::vec(step(), 1..60)) {

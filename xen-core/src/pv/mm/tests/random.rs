@@ -12,7 +12,7 @@ use super::{FREE, SELF};
 use crate::mm::PageType;
 use crate::num::Pfn;
 use crate::outcome::{Budget, Stop};
-use crate::sim::{PvGuest, SimConfig, audit, world_with};
+use crate::sim::{PvGuest, SimConfig, audit, cases, world_with};
 
 /// Pages that the sequences play with.
 const PAGES: u64 = 8;
@@ -223,7 +223,7 @@ fn run(steps: &[Step], linear: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(96), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn hostile_sequences_keep_the_books_true(steps in prop::collection::vec(step(), 1..60)) {
