@@ -2,6 +2,7 @@
 // UNSAFETY: reads the frame pointer.
 
 use core::fmt::Write;
+use core::mem::offset_of;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,14 +33,62 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         say!("at {place}");
     }
     say!("{RULE}");
-    let frame_pointer: u64;
-    // SAFETY: reads a register.
-    unsafe {
-        core::arch::asm!("mov %rbp, {}", out(reg) frame_pointer, options(att_syntax, nomem, nostack, preserves_flags));
-    }
+    let frame = registers();
+    print_registers(&frame);
     say!("Call trace:");
-    backtrace::print(None, frame_pointer);
+    backtrace::print(None, frame.rbp);
     stop()
+}
+
+/// The registers as they are here: those that a called function keeps are still those of whoever panicked.
+fn registers() -> HypervisorFrame {
+    let mut frame = HypervisorFrame::default();
+    // SAFETY: stores registers in the frame, at the offsets of its fields, and changes none.
+    unsafe {
+        core::arch::asm!(
+            "mov %r15, {r15}({f})",
+            "mov %r14, {r14}({f})",
+            "mov %r13, {r13}({f})",
+            "mov %r12, {r12}({f})",
+            "mov %r11, {r11}({f})",
+            "mov %r10, {r10}({f})",
+            "mov %r9, {r9}({f})",
+            "mov %r8, {r8}({f})",
+            "mov %rax, {rax}({f})",
+            "mov %rbx, {rbx}({f})",
+            "mov %rcx, {rcx}({f})",
+            "mov %rdx, {rdx}({f})",
+            "mov %rsi, {rsi}({f})",
+            "mov %rdi, {rdi}({f})",
+            "mov %rbp, {rbp}({f})",
+            "mov %rsp, {rsp}({f})",
+            "movw %cs, {cs}({f})",
+            "movw %ss, {ss}({f})",
+            f = in(reg) &raw mut frame,
+            r15 = const offset_of!(HypervisorFrame, r15),
+            r14 = const offset_of!(HypervisorFrame, r14),
+            r13 = const offset_of!(HypervisorFrame, r13),
+            r12 = const offset_of!(HypervisorFrame, r12),
+            r11 = const offset_of!(HypervisorFrame, r11),
+            r10 = const offset_of!(HypervisorFrame, r10),
+            r9 = const offset_of!(HypervisorFrame, r9),
+            r8 = const offset_of!(HypervisorFrame, r8),
+            rax = const offset_of!(HypervisorFrame, rax),
+            rbx = const offset_of!(HypervisorFrame, rbx),
+            rcx = const offset_of!(HypervisorFrame, rcx),
+            rdx = const offset_of!(HypervisorFrame, rdx),
+            rsi = const offset_of!(HypervisorFrame, rsi),
+            rdi = const offset_of!(HypervisorFrame, rdi),
+            rbp = const offset_of!(HypervisorFrame, rbp),
+            rsp = const offset_of!(HypervisorFrame, rsp),
+            cs = const offset_of!(HypervisorFrame, cs),
+            ss = const offset_of!(HypervisorFrame, ss),
+            options(att_syntax, nostack, preserves_flags),
+        );
+    }
+    frame.rip = registers as *const () as u64;
+    frame.rflags = x86_64::registers::rflags::read_raw();
+    frame
 }
 
 /// Ends the boot because of what the user gave us: the reason in one line, without a call trace that would not help.

@@ -2,7 +2,7 @@
 
 /// The saved registers.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HypervisorFrame {
     pub r15: u64,
     pub r14: u64,
