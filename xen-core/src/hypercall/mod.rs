@@ -115,10 +115,45 @@ pub fn enter<M: Machine>(
         Ok(Outcome::Done(value)) => regs.rax = value,
         Ok(Outcome::NoReturn) => {}
         Ok(Outcome::Again(args)) => {
-            [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
+            let registers = [
+                &mut regs.rdi,
+                &mut regs.rsi,
+                &mut regs.rdx,
+                &mut regs.r10,
+                &mut regs.r8,
+            ];
+            let used = table::argument_count(nr);
+            for (register, arg) in registers.into_iter().zip(args).take(used) {
+                *register = arg;
+            }
             regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
         }
         Err(Stop::Preempted) => regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN),
         Err(Stop::Fail(errno)) => regs.rax = errno.to_ret() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hypercall_abi::xen::MulticallEntry;
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::num::Pfn;
+    use crate::sim::{PvGuest, world};
+
+    /// A continuation of a call with two arguments leaves the other registers to the guest, R9 in any case.
+    #[test]
+    fn a_continuation_changes_only_the_registers_of_its_call() {
+        let hv = world();
+        let mut guest = PvGuest::dom0(&hv, 64);
+        let mut entry = MulticallEntry::new_zeroed();
+        entry.op = HypercallNr::XEN_VERSION.0;
+        let at = guest.put(&hv, Pfn(3), &[entry; 4]);
+        hv.machine.yield_after(Some(1));
+        let again = guest.hypercall_once(&hv, HypercallNr::MULTICALL, [at, 4, 12, 13, 14, 15]);
+        let [next, left, rest @ ..] = again.expect_err("it was preempted");
+        assert_eq!((next, left), (at + 2 * 64, 2));
+        assert_eq!(rest, [12, 13, 14, 15]);
     }
 }

@@ -4,6 +4,7 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::{HypercallNr, MulticallEntry};
 
+use super::table::argument_count;
 use super::{Args, Call};
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
@@ -33,7 +34,10 @@ impl<M: Machine> Call<'_, M> {
                 Ok(Outcome::Done(value)) => entry.result = value,
                 Err(Stop::Fail(errno)) => entry.result = errno.to_ret() as u64,
                 Ok(Outcome::Again(args)) => {
-                    entry.args = args;
+                    let used = argument_count(nr);
+                    for (to, from) in entry.args.iter_mut().zip(args).take(used) {
+                        *to = from;
+                    }
                     self.hv.machine.write_at(entries, at, &entry)?;
                     return Self::multicall_again(entries, count, i);
                 }

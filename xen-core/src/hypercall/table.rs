@@ -47,3 +47,29 @@ impl<M: Machine> Call<'_, M> {
         }
     }
 }
+
+/// How many argument registers hypercall `nr` has. A continuation changes no others: a guest may keep values of its own
+/// in registers that the call does not use.
+#[must_use]
+pub(super) const fn argument_count(nr: HypercallNr) -> usize {
+    use HypercallNr as H;
+    match nr {
+        H::SET_TRAP_TABLE
+        | H::PLATFORM_OP
+        | H::SET_TIMER_OP
+        | H::ARCH_0
+        | H::DOMCTL
+        | H::SYSCTL => 1,
+        H::SET_GDT
+        | H::STACK_SWITCH
+        | H::MEMORY_OP
+        | H::MULTICALL
+        | H::XEN_VERSION
+        | H::SCHED_OP
+        | H::EVENT_CHANNEL_OP
+        | H::PHYSDEV_OP => 2,
+        H::UPDATE_VA_MAPPING | H::CONSOLE_IO | H::GRANT_TABLE_OP | H::VCPU_OP => 3,
+        H::MMU_UPDATE | H::MMUEXT_OP | H::UPDATE_VA_MAPPING_OTHERDOMAIN => 4,
+        _ => 5,
+    }
+}
