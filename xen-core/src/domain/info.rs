@@ -1,12 +1,13 @@
 //! A domain as toolstacks are told of it (public header domctl.h, `xen_domctl_getdomaininfo`).
 
+use core::sync::atomic::Ordering;
+
 use hypercall_abi::arch_x86::{ArchDomainconfig, X86EmulationFlags};
 use hypercall_abi::domctl::{
     DOMINF_SHUTDOWNSHIFT, DomctlGetdomaininfo, Dominf, INVALID_MAX_VCPU_ID,
 };
 
 use super::{Domain, Vcpu, VcpuFlags};
-use core::sync::atomic::Ordering;
 
 /// RUNSTATE_running.
 const RUNNING: u32 = 0;

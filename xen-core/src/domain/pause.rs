@@ -14,7 +14,7 @@ use crate::outcome::Stop;
 const MAX_PAUSES: u32 = 255;
 
 impl<M: Machine> Hypervisor<M> {
-    /// Pauses `domain` once more. When it returns `Ok`, none of its vCPUs is on a processor.
+    /// Pauses `domain` once more. When it returns `Ok`, none of its vCPUs executes the guest.
     ///
     /// # Errors
     /// `EOVERFLOW`; preempted while a vCPU is still on its way off another processor: nothing was counted yet, the

@@ -239,7 +239,7 @@ fn the_counter_is_the_machines() {
     } else {
         tsc << scale.shift
     };
-    let elapsed = ticks * u128::from(scale.mul) >> 32;
+    let elapsed = (ticks * u128::from(scale.mul)) >> 32;
     assert_eq!(u128::from(info.elapsed_nsec), elapsed);
     for cmd in [get, set] {
         assert_eq!(call(&hv, &mut dom0, &plain(cmd, 0)), Err(Errno::EINVAL));
