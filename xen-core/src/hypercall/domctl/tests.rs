@@ -78,6 +78,10 @@ fn checks_come_in_the_documented_order() {
     unknown.domain = DomId(1);
     assert_eq!(call(&hv, &mut guest, &unknown), Err(Errno::EPERM));
     assert_eq!(call(&hv, &mut dom0, &unknown), Err(Errno::ENOSYS));
+    // The number of a new domain is nobody's yet.
+    let create = plain(DomctlCmd::CREATEDOMAIN, 9);
+    assert_eq!(call(&hv, &mut guest, &create), Err(Errno::EPERM));
+    assert_eq!(call(&hv, &mut dom0, &create), Err(Errno::ENOSYS));
     unknown.domain = DomId::SELF;
     assert_eq!(call(&hv, &mut dom0, &unknown), Err(Errno::ESRCH));
     unknown.interface_version += 1;
