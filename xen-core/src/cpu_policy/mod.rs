@@ -11,6 +11,7 @@ mod policy;
 mod serialise;
 #[cfg(test)]
 mod tests;
+mod topology;
 
 use alloc::sync::Arc;
 
@@ -18,6 +19,7 @@ pub use self::features::{Feature, FeatureSet};
 pub use self::lookup::{Asker, HYPERCALL_PAGE_MSR, TscFacts, Via};
 pub use self::policy::{CpuPolicy, PLATFORM_INFO_CPUID_FAULTING, Vendor};
 pub use self::serialise::{MAX_LEAVES, MAX_MSRS, NO_SUBLEAF, PolicyError};
+pub use self::topology::ApicIdFields;
 use crate::machine::PvCpu;
 
 /// Policies derived from the host.

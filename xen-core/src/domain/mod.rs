@@ -2,9 +2,11 @@
 
 pub mod access;
 mod create;
+mod info;
 mod info_page;
 mod lifecycle;
 mod pair;
+mod pause;
 mod table;
 mod vcpu;
 mod vcpu_ctx;

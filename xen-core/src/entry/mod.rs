@@ -161,7 +161,9 @@ impl<M: Machine> Hypervisor<M> {
         if self.sched.end_slice() {
             self.program_timer(cpu.id);
         }
+        self.sched.idle.begin(cpu.id, self.machine.now_ns());
         self.machine.idle();
+        self.sched.idle.end(cpu.id, self.machine.now_ns());
         if keep {
             self.take_arrivals(cpu);
             let awake = cpu

@@ -19,6 +19,7 @@ mod xen_version;
 
 mod console_io;
 mod debugreg;
+mod domctl;
 mod event_channel_op;
 mod foreign;
 mod fpu_taskswitch;
@@ -30,6 +31,7 @@ mod mmuext_op;
 mod physdev_op;
 mod platform_op;
 mod set_gdt;
+mod sysctl;
 mod update_descriptor;
 mod update_va_mapping;
 

@@ -42,6 +42,8 @@ impl<M: Machine> Call<'_, M> {
             H::CALLBACK_OP => self.callback_op(a.uint(0), a.ulong(1)),
             H::EVENT_CHANNEL_OP => self.event_channel_op(a.uint(0), a.handle(1)),
             H::PHYSDEV_OP => self.physdev_op(a.uint(0), a.handle(1)),
+            H::SYSCTL => self.sysctl(a.handle(0)),
+            H::DOMCTL => self.domctl(a.handle(0)),
             H::ARCH_0 => self.mca(a.handle(0)),
             _ => Err(Errno::ENOSYS.into()),
         }

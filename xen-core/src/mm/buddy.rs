@@ -21,6 +21,8 @@ pub(super) struct Buddy {
     lists: [[FrameList; ORDERS]; ZONES],
     /// Bit per order whose list in the zone is not empty.
     filled: [u32; ZONES],
+    /// Free frames by zone.
+    in_zone: [u64; ZONES],
     free: u64,
 }
 
@@ -35,6 +37,7 @@ impl Buddy {
         Self {
             lists: [[FrameList::EMPTY; ORDERS]; ZONES],
             filled: [0; ZONES],
+            in_zone: [0; ZONES],
             free: 0,
         }
     }
@@ -42,6 +45,16 @@ impl Buddy {
     /// Free frames.
     pub(super) const fn free_frames(&self) -> u64 {
         self.free
+    }
+
+    /// Free frames whose numbers have at least `low` and at most `high` significant bits.
+    pub(super) fn free_between(&self, low: u32, high: u32) -> u64 {
+        let wanted = low as usize..=high as usize;
+        let zones = self.in_zone.iter().enumerate();
+        zones
+            .filter(|(zone, _)| wanted.contains(zone))
+            .map(|(_, free)| free)
+            .sum()
     }
 
     /// Adds a block whose frames are in no list; merges it with its free buddies.
@@ -110,12 +123,14 @@ impl Buddy {
         let zone = zone_of(start, order);
         self.lists[zone][order as usize].push(frames, start);
         self.filled[zone] |= 1 << order;
+        self.in_zone[zone] += 1 << order;
     }
 
     fn unlink(&mut self, frames: &FrameTable, start: Mfn, order: u32) {
         let zone = zone_of(start, order);
         let list = &mut self.lists[zone][order as usize];
         list.remove(frames, start);
+        self.in_zone[zone] -= 1 << order;
         if list.first().is_none() {
             self.filled[zone] &= !(1 << order);
         }
@@ -195,5 +210,19 @@ mod tests {
         }
         assert_eq!(buddy.free_frames(), 300);
         assert!(buddy.take(&frames, 7, None).is_some());
+    }
+
+    #[test]
+    fn free_frames_are_told_apart_by_width() {
+        let (frames, mut buddy) = filled(64);
+        assert_eq!(buddy.free_between(0, u32::MAX), 64);
+        // Frames 32 to 63, and 8 to 31.
+        assert_eq!(buddy.free_between(6, 6), 32);
+        assert_eq!(buddy.free_between(4, 5), 24);
+        let taken = buddy.take(&frames, 3, Some(5)).expect("free");
+        assert!(taken.0 < 32);
+        assert_eq!(buddy.free_between(0, 5), 24);
+        buddy.release(&frames, taken, 3);
+        assert_eq!(buddy.free_between(0, 5), 32);
     }
 }

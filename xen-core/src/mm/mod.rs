@@ -193,6 +193,12 @@ impl Memory {
         self.buddy.lock().free_frames()
     }
 
+    /// Free frames whose numbers have at least `low` and at most `high` significant bits.
+    #[must_use]
+    pub fn free_pages_between(&self, low: u32, high: u32) -> u64 {
+        self.buddy.lock().free_between(low, high)
+    }
+
     /// Frames promised to domains (XENMEM_claim_pages).
     #[must_use]
     pub fn claimed_pages(&self) -> u64 {

@@ -3,9 +3,13 @@
 //! One run queue, first come first served, with a time slice when others wait. Everyone wakes a vCPU through
 //! [`Hypervisor::wake`], never by touching the queue.
 
+mod idle;
+
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
+
+pub use idle::IdleTimes;
 
 use crate::domain::{Vcpu, VcpuFlags};
 use crate::hypervisor::Hypervisor;
@@ -22,6 +26,8 @@ pub struct Scheduler {
     queue: RankedMutex<VecDeque<Arc<Vcpu>>>,
     /// End of the running slice; 0 = none has been started.
     slice_end_ns: AtomicU64,
+    /// Time without work.
+    pub idle: IdleTimes,
 }
 
 /// What a processor should do.
@@ -48,6 +54,7 @@ impl Scheduler {
         Self {
             queue: RankedMutex::new(Rank::Scheduler, VecDeque::new()),
             slice_end_ns: AtomicU64::new(0),
+            idle: IdleTimes::default(),
         }
     }
 

@@ -1,0 +1,197 @@
+//! `domctl`: what a toolstack does to a domain (public header domctl.h).
+//!
+//! Order of the checks: `EFAULT`, `EACCES` for another interface version, `ESRCH` for a domain that is not there,
+//! `EPERM`, then the operation.
+
+mod vcpu;
+
+use alloc::sync::Arc;
+
+use hypercall_abi::domctl::{
+    DOMCTL_INTERFACE_VERSION, Domctl, DomctlAddressSize, DomctlCmd, DomctlCpuPolicy,
+    DomctlGetdomaininfo, DomctlMaxMem, DomctlSchedCredit2, DomctlSchedulerOp, DomctlSchedulerOpCmd,
+    DomctlTscInfo,
+};
+use hypercall_abi::errno::Errno;
+use hypercall_abi::guest_handle::GuestHandle;
+use hypercall_abi::xen::DomId;
+
+use super::Call;
+use super::sysctl::{SCHEDULER, write_bitmap, write_policy};
+use crate::domain::Domain;
+use crate::guest::GuestAccess;
+use crate::machine::Machine;
+use crate::outcome::{HypercallResult, Outcome};
+
+/// Where the domain stands in `struct xen_domctl`.
+const DOMAIN: u64 = 8;
+/// Where the union begins in `struct xen_domctl`.
+const UNION: u64 = 16;
+
+/// Width of a guest's addresses.
+const ADDRESS_SIZE: u32 = 64;
+/// Shift from KiB to frames.
+const KIB_PER_PAGE_SHIFT: u32 = 2;
+/// Weight of every domain (credit2's default).
+const WEIGHT: u16 = 256;
+/// The nodes that memory comes from: the only one.
+const NODES: [u64; 1] = [1];
+
+impl<M: Machine> Call<'_, M> {
+    pub(super) fn domctl(&mut self, handle: GuestHandle<Domctl>) -> HypercallResult {
+        let op: Domctl = self.hv.machine.read(handle)?;
+        if op.interface_version != DOMCTL_INTERFACE_VERSION {
+            return Err(Errno::EACCES.into());
+        }
+        let control = self.domain.privileges.control;
+        // The one call whose number need not be a domain's.
+        if op.cmd == DomctlCmd::GETDOMAININFO {
+            if !control {
+                return Err(Errno::EPERM.into());
+            }
+            return self.next_domain(handle.addr(), op.domain);
+        }
+        let target = match op.cmd {
+            DomctlCmd::CREATEDOMAIN => None,
+            _ => Some(self.hv.domains.get(op.domain).ok_or(Errno::ESRCH)?),
+        };
+        if !control {
+            return Err(Errno::EPERM.into());
+        }
+        let Some(target) = target else {
+            return Err(Errno::ENOSYS.into());
+        };
+        self.act(&op, &target, handle.addr().wrapping_add(UNION))
+    }
+
+    fn act(&self, op: &Domctl, target: &Arc<Domain>, union: u64) -> HypercallResult {
+        let hv = self.hv;
+        let machine = &hv.machine;
+        let at = GuestHandle::<u8>::from_addr(union);
+        let is_self = target.id == self.domain.id;
+        match op.cmd {
+            DomctlCmd::PAUSEDOMAIN if is_self => return Err(Errno::EINVAL.into()),
+            DomctlCmd::PAUSEDOMAIN => hv.pause(target)?,
+            DomctlCmd::UNPAUSEDOMAIN if is_self => return Err(Errno::EINVAL.into()),
+            DomctlCmd::UNPAUSEDOMAIN => hv.unpause(target)?,
+            DomctlCmd::GETVCPUINFO => self.vcpu_info(target, at.cast(), op.u.as_getvcpuinfo())?,
+            DomctlCmd::GETVCPUAFFINITY => self.vcpu_affinity(target, op.u.as_vcpuaffinity())?,
+            DomctlCmd::SCHEDULER_OP => self.scheduling(at.cast(), op.u.as_scheduler_op())?,
+            DomctlCmd::SETDOMAINHANDLE => {
+                let arg = op.u.as_setdomainhandle();
+                *target.handle.lock() = arg.handle;
+            }
+            DomctlCmd::MAX_MEM => set_max_memory(target, op.u.as_max_mem()),
+            DomctlCmd::GET_ADDRESS_SIZE => {
+                let answer = DomctlAddressSize { size: ADDRESS_SIZE };
+                machine.write(at.cast(), &answer)?;
+            }
+            DomctlCmd::GETTSCINFO | DomctlCmd::SETTSCINFO if is_self => {
+                return Err(Errno::EINVAL.into());
+            }
+            DomctlCmd::GETTSCINFO => machine.write(at.cast(), &self.tsc_info())?,
+            // Its counter is the machine's, whatever is asked for.
+            DomctlCmd::SETTSCINFO if target.privileges.hardware => {}
+            DomctlCmd::GETNODEAFFINITY => {
+                write_bitmap(machine, &op.u.as_nodeaffinity().nodemap, &NODES, 1)?;
+            }
+            DomctlCmd::GET_CPU_POLICY => self.policy_of(target, at.cast(), op.u.as_cpu_policy())?,
+            _ => return Err(Errno::ENOSYS.into()),
+        }
+        Ok(Outcome::Done(0))
+    }
+
+    /// Describes the first domain whose number is not below `first`.
+    fn next_domain(&self, op: u64, first: DomId) -> HypercallResult {
+        if first >= DomId::FIRST_RESERVED {
+            return Err(Errno::EINVAL.into());
+        }
+        let machine = &self.hv.machine;
+        let domains = self.hv.domains.all();
+        let domain = domains
+            .iter()
+            .find(|domain| domain.id >= first)
+            .ok_or(Errno::ESRCH)?;
+        let info = domain.info(machine.now_ns(), self.hv.policies.host.address_bits());
+        let info_at = GuestHandle::<DomctlGetdomaininfo>::from_addr(op.wrapping_add(UNION));
+        machine.write(info_at, &info)?;
+        machine.write(GuestHandle::from_addr(op.wrapping_add(DOMAIN)), &domain.id)?;
+        Ok(Outcome::Done(0))
+    }
+
+    /// All domains have the same weight and no cap.
+    fn scheduling(
+        &self,
+        at: GuestHandle<DomctlSchedulerOp>,
+        mut arg: DomctlSchedulerOp,
+    ) -> Result<(), Errno> {
+        if arg.sched_id != SCHEDULER.0 {
+            return Err(Errno::EINVAL);
+        }
+        match DomctlSchedulerOpCmd(arg.cmd) {
+            DomctlSchedulerOpCmd::GETINFO => {
+                arg.u.set_credit2(DomctlSchedCredit2 {
+                    weight: WEIGHT,
+                    cap: 0,
+                });
+                self.hv.machine.write(at, &arg)
+            }
+            DomctlSchedulerOpCmd::PUTINFO => {
+                let wish = arg.u.as_credit2();
+                if (wish.weight == 0 || wish.weight == WEIGHT) && wish.cap == 0 {
+                    Ok(())
+                } else {
+                    Err(Errno::EOPNOTSUPP)
+                }
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Guests read the machine's counter.
+    fn tsc_info(&self) -> DomctlTscInfo {
+        let machine = &self.hv.machine;
+        let scale = machine.tsc_scale();
+        let ticks = u128::from(machine.tsc());
+        let shifted = if scale.shift < 0 {
+            ticks >> scale.shift.unsigned_abs().min(127)
+        } else {
+            ticks << scale.shift.unsigned_abs().min(31)
+        };
+        let elapsed = shifted.saturating_mul(scale.mul.into()) >> 32;
+        DomctlTscInfo {
+            tsc_mode: 0,
+            gtsc_khz: u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX),
+            incarnation: 0,
+            pad: 0,
+            elapsed_nsec: u64::try_from(elapsed).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn policy_of(
+        &self,
+        target: &Domain,
+        at: GuestHandle<DomctlCpuPolicy>,
+        mut arg: DomctlCpuPolicy,
+    ) -> Result<(), Errno> {
+        let machine = &self.hv.machine;
+        (arg.nr_leaves, arg.nr_msrs) = write_policy(
+            machine,
+            Some(&target.cpu_policy),
+            (arg.leaves, arg.nr_leaves),
+            (arg.msrs, arg.nr_msrs),
+        )?;
+        machine.write(at, &arg)
+    }
+}
+
+/// ABI: a limit below what the domain has is no error.
+fn set_max_memory(target: &Domain, arg: DomctlMaxMem) {
+    let pages = arg.max_memkb >> KIB_PER_PAGE_SHIFT;
+    target
+        .pages
+        .set_max_pages(pages.min(u64::from(u32::MAX - 1)));
+}
+
+#[cfg(test)]
+mod tests;
