@@ -162,6 +162,17 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect(r"conformance: \d+ passed, 0 failed")
         .expect("Hardware Dom0 halted"),
         Scenario::guest(
+            "conformance-smp-bochs",
+            "two vCPUs keep their AVX-512 registers apart",
+            "conformance",
+        )
+        .bochs("corei7_skylake_x")
+        .dom0_append("smp")
+        .append("dom0_max_vcpus=2")
+        .expect("ok zmm and mask registers across switches")
+        .expect(r"conformance: \d+ passed, 0 failed")
+        .expect("Hardware Dom0 halted"),
+        Scenario::guest(
             "conformance-bochs",
             "all areas with SMAP, x2APIC, exact stack faults and MOV SS, which QEMU's emulation lacks",
             "conformance",

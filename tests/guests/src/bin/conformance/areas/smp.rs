@@ -28,6 +28,7 @@ pub fn run(_: &'static StartInfo) {
     life(counter);
     others();
     switches();
+    wide_switches();
     failsafe();
     number("second vcpu goes down at last", vcpu_op(2, 1, 0), 0);
 }
@@ -340,6 +341,62 @@ fn switches() {
     for which in [0, 1, 2] {
         call(HypercallNr::SET_SEGMENT_BASE, [which, 0]);
     }
+}
+
+/// The widest vector registers and a mask register while the other vCPU runs, where the processor has them.
+fn wide_switches() {
+    const PATTERN: u64 = 0x8877_6655_4433_2211;
+    const X87_TO_ZMM: u64 = 0xe7;
+    let plain = |code: u64, value: u64| {
+        let mut registers = Registers {
+            rax: value,
+            ..Registers::default()
+        };
+        run_code(code, &mut registers).map(|()| registers.rax)
+    };
+    let xsetbv = |value: u64| plain(code!("xor ecx, ecx", "xor edx, edx", "xsetbv"), value);
+    let Ok(cr4) = plain(code!("mov rax, cr4"), 0) else {
+        return;
+    };
+    let _ = plain(code!("mov cr4, rax"), cr4 | 1 << 18);
+    let before = plain(code!("xor ecx, ecx", "xgetbv"), 0);
+    if let (Ok(before), Ok(_)) = (before, xsetbv(X87_TO_ZMM)) {
+        let mut registers = Registers {
+            rax: PATTERN,
+            ..Registers::default()
+        };
+        let code = code!(
+            "vpbroadcastq zmm31, rax",
+            "vpbroadcastq zmm0, rax",
+            "kmovq k1, rax",
+            "mov r12d, 300",
+            "2:",
+            "mov eax, 29",
+            "xor edi, edi",
+            "syscall",
+            "dec r12d",
+            "jnz 2b",
+            "vextracti64x4 ymm1, zmm31, 1",
+            "vextracti128 xmm1, ymm1, 1",
+            "vpextrq r8, xmm1, 1",
+            "vextracti64x4 ymm2, zmm0, 1",
+            "vextracti128 xmm2, ymm2, 1",
+            "vpextrq r9, xmm2, 1",
+            "kmovq r10, k1"
+        );
+        same(
+            "wide code across switches",
+            run_code(code, &mut registers).is_ok(),
+            true,
+        );
+        same(
+            "zmm and mask registers across switches",
+            [registers.r8, registers.r9, registers.r10],
+            [PATTERN; 3],
+        );
+        same("xcr0 as before", xsetbv(before & 0xffff_ffff).is_ok(), true);
+    }
+    let _ = plain(code!("mov cr4, rax"), cr4);
 }
 
 /// A selector whose descriptor goes cannot be loaded at the next switch.
