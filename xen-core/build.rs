@@ -13,7 +13,7 @@ fn main() {
         "--no-dynamic-linker",
         "-znoexecstack",
         "-zmax-page-size=4096",
-        "--build-id=none",
+        "--build-id=sha1",
     ] {
         println!("cargo:rustc-link-arg-bins={arg}");
     }

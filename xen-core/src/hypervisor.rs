@@ -48,6 +48,8 @@ pub struct Hypervisor<M> {
     pub firmware: FirmwareInfo,
     /// Options from the command line.
     pub options: Options,
+    /// Hash of the image (XENVER_build_id); empty if there is none.
+    pub build_id: Vec<u8>,
     /// The command line as it was given (XENVER_commandline).
     pub command_line: String,
 }

@@ -89,21 +89,41 @@ impl<M: Machine> Call<'_, M> {
                 machine.write(arg.cast(), &padded::<1024>(text))?;
             }
             VersionOp::BUILD_ID => {
-                // The image carries none; whoever may not ask hears that first.
                 if !privileged {
                     return Err(Errno::EPERM.into());
                 }
-                if !arg.is_null() {
-                    let request: BuildId = machine.read(arg.cast())?;
-                    if request.len == 0 {
-                        return Err(Errno::EINVAL.into());
-                    }
-                }
-                return Err(Errno::ENODATA.into());
+                return self.build_id(arg);
             }
             _ => return Err(Errno::ENOSYS.into()),
         }
         Ok(Outcome::Done(0))
+    }
+
+    /// The id goes behind the length that the guest gives for it. Without an argument only its length is told.
+    fn build_id(&self, arg: GuestHandle<u8>) -> HypercallResult {
+        let id = &self.hv.build_id;
+        let mut room = u64::MAX;
+        if !arg.is_null() {
+            let request: BuildId = self.hv.machine.read(arg.cast())?;
+            if request.len == 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            room = request.len.into();
+        }
+        if id.is_empty() {
+            return Err(Errno::ENODATA.into());
+        }
+        let length = id.len() as u64;
+        if !arg.is_null() {
+            if room < length {
+                return Err(Errno::ENOBUFS.into());
+            }
+            let at = arg
+                .offset(size_of::<BuildId>() as u64)
+                .ok_or(Errno::EFAULT)?;
+            self.hv.machine.write_bytes(at, id)?;
+        }
+        Ok(Outcome::Done(length))
     }
 
     fn features(&self) -> u32 {

@@ -66,6 +66,7 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
         firmware: FirmwareInfo::default(),
         options: Options::default(),
         command_line: String::new(),
+        build_id: Vec::new(),
         machine,
     }
 }

@@ -92,6 +92,7 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         },
         options: state.options.clone(),
         command_line: String::from(state.boot.command_line),
+        build_id: super::build_id::read(),
         machine,
     }
 }

@@ -8,6 +8,7 @@
 // UNSAFETY: exports the symbol that head.S calls.
 
 mod bring_up;
+mod build_id;
 mod handover;
 mod head;
 pub mod logger;
