@@ -34,8 +34,9 @@ impl<M: Machine> Call<'_, M> {
             before = machine.read(done)?;
         }
         let count = count & !PREEMPTED;
-        // The upper half must be clear: the calls know no separate owner of tables.
-        let owner = self.page_owner(u16::try_from(foreigndom).map_err(|_| Errno::ESRCH)?)?;
+        // ABI: a domain's number has 16 bits, whatever else the register holds.
+        let owner = self.page_owner((foreigndom & 0xffff) as u16)?;
+        self.may_handle(&owner)?;
         let pages = owner
             .domain
             .as_ref()

@@ -3,6 +3,7 @@
 //! Order of the checks: `EFAULT`, `EACCES` for another interface version, `ESRCH` for a domain that is not there,
 //! `EPERM`, then the operation.
 
+mod memory;
 mod vcpu;
 
 use alloc::sync::Arc;
@@ -96,7 +97,7 @@ impl<M: Machine> Call<'_, M> {
                 write_bitmap(machine, &op.u.as_nodeaffinity().nodemap, &NODES, 1)?;
             }
             DomctlCmd::GET_CPU_POLICY => self.policy_of(target, at.cast(), op.u.as_cpu_policy())?,
-            _ => return Err(Errno::ENOSYS.into()),
+            _ => self.memory_domctl(op, target).ok_or(Errno::ENOSYS)??,
         }
         Ok(Outcome::Done(0))
     }

@@ -32,8 +32,14 @@ pub(super) fn get_l1<M: Machine>(
         if target == entry::INVALID_TARGET {
             return Err(Errno::EINVAL);
         }
-        let owner_may = page_owner == DomId::IO || page_owner == domain.id;
-        if !owner_may || !iomem_permitted(&hv.mem, domain, target) {
+        // Whoever the frame is asked of must have rights on it too; nobody in particular means the caller.
+        let asked = page_owner == DomId::IO
+            || page_owner == domain.id
+            || hv
+                .domains
+                .get(page_owner)
+                .is_some_and(|owner| iomem_permitted(&hv.mem, &owner, target));
+        if !asked || !iomem_permitted(&hv.mem, domain, target) {
             return Err(Errno::EPERM);
         }
         let value = if hv.mem.iomem_is_read_only(target) {
