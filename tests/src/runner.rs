@@ -3,7 +3,7 @@
 use crate::artifacts::{Linux, rust, target_dir};
 use crate::bochs::Bochs;
 use crate::initramfs::{BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs};
-use crate::iso;
+use crate::iso::{self, Firmware};
 use crate::machine::Running;
 use crate::qemu::{Boot, Machine, Module, Qemu};
 use crate::scenario::{APPEND, Emulator, FATAL, Kernel, Loader, Scenario, Step};
@@ -191,7 +191,9 @@ impl Bench {
                     &transcript,
                 )?)
             }
-            (Emulator::Bochs, Boot::Multiboot { .. }) => bail!("Bochs boots from a CD only"),
+            (Emulator::Bochs, Boot::Multiboot { .. } | Boot::Linux { .. }) => {
+                bail!("Bochs boots from a CD only")
+            }
         })
     }
 
@@ -266,7 +268,7 @@ impl Bench {
             },
             Loader::Grub => {
                 let image = target_dir().join(format!("{}.iso", scenario.name));
-                iso::write(&self.hypervisor, &append, &modules, &image)?;
+                iso::write(Firmware::Bios, &self.hypervisor, &append, &modules, &image)?;
                 Boot::CdRom(image)
             }
         })
