@@ -147,7 +147,7 @@ impl<M: Machine> Call<'_, M> {
         if !vcpu.flags().contains(VcpuFlags::INITIALISED) {
             return Err(Errno::ENODATA.into());
         }
-        let mut out = VcpuGuestContext::new_box_zeroed().map_err(|_| Errno::ENOMEM)?;
+        let mut out = Box::new(VcpuGuestContext::new_zeroed());
         self.with_context(target, vcpu, |ctx| {
             context::describe(self.hv, target, vcpu, ctx, &mut out);
             Ok(())
