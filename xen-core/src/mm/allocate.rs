@@ -204,6 +204,7 @@ impl Memory {
         if let Some(pages) = owner.and_then(|owner| self.account(owner)) {
             if word.is_special() {
                 pages.subtract_shared();
+                self.note_leftover_freed();
             } else {
                 let mut list = pages.lock();
                 list.remove(&self.frames, mfn);
@@ -212,6 +213,9 @@ impl Memory {
                     // ABI: while a claim is not met, what the domain gives back is part of it again.
                     list.claim += 1;
                     self.claims.fetch_add(1, Ordering::SeqCst);
+                }
+                if list.closed {
+                    self.note_leftover_freed();
                 }
             }
         }
@@ -266,7 +270,11 @@ impl Memory {
         let Some(pages) = self.account(id) else {
             return true;
         };
-        if !self.accounts.remove_if(id, |pages| !pages.owns_frames()) {
+        let closed = self
+            .accounts
+            .edit(id, |entry| entry.take_if(|pages| !pages.owns_frames()))
+            .is_some();
+        if !closed {
             return false;
         }
         !pages.has_demotions() && self.claim(&pages, 0).is_ok()

@@ -44,9 +44,13 @@ impl Ranges {
     }
 
     fn contains(&self, mfn: Mfn) -> bool {
+        self.overlap(&(mfn.0..mfn.0.saturating_add(1)))
+    }
+
+    fn overlap(&self, frames: &Range<u64>) -> bool {
         let mut at = self.0.get();
         while let Some(link) = at {
-            if link.range.contains(&mfn.0) {
+            if link.range.start < frames.end && frames.start < link.range.end {
                 return true;
             }
             at = link.rest.0.get();
@@ -89,6 +93,11 @@ impl IoRules {
     /// First frame number that the processor's physical addresses cannot express.
     pub(super) const fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// Whether nothing of this range is kept from everybody.
+    pub(super) fn permits_all(&self, frames: &Range<u64>) -> bool {
+        frames.end <= self.limit && !self.denied.overlap(frames)
     }
 
     /// Whether the hardware domain may map this device frame. Beyond the processor's address width nothing is: such

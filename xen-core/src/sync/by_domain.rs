@@ -81,25 +81,16 @@ impl<T: Clone> ByDomain<T> {
         free
     }
 
-    /// Takes a value out.
-    pub fn remove(&self, id: DomId) -> Option<T> {
-        self.entry(id)?.lock().take()
+    /// Whether there is a value.
+    #[must_use]
+    pub fn contains(&self, id: DomId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.lock().is_some())
     }
 
-    /// Takes a value out if `goes` says so; it decides while nobody can find the value. False if it stays.
-    pub fn remove_if(&self, id: DomId, goes: impl FnOnce(&T) -> bool) -> bool {
-        let Some(entry) = self.entry(id) else {
-            return true;
-        };
-        let mut entry = entry.lock();
-        match &*entry {
-            None => true,
-            Some(value) if goes(value) => {
-                *entry = None;
-                true
-            }
-            Some(_) => false,
-        }
+    /// Changes an entry, or takes it away, while nobody else can find it. `Default` where nothing ever was.
+    pub fn edit<R: Default>(&self, id: DomId, change: impl FnOnce(&mut Option<T>) -> R) -> R {
+        self.entry(id)
+            .map_or_else(R::default, |entry| change(&mut entry.lock()))
     }
 
     /// All values, by ascending number. What comes or goes meanwhile may be among them or not.
@@ -132,11 +123,11 @@ mod tests {
             assert!(!table.insert(DomId(id), id));
             assert_eq!(table.get(DomId(id)), None);
         }
-        assert_eq!(table.remove(DomId(64)), Some(64));
-        assert_eq!(table.remove(DomId(64)), None);
-        assert!(!table.remove_if(DomId(63), |_| false));
-        assert!(table.remove_if(DomId(63), |&value| value == 63));
-        assert!(table.remove_if(DomId(63), |_| false));
-        assert_eq!(table.all(), [0, 700, 0x7fef]);
+        assert_eq!(table.edit(DomId(64), Option::take), Some(64));
+        assert_eq!(table.edit(DomId(64), Option::take), None);
+        assert_eq!(table.edit(DomId(12_000), Option::take), None);
+        table.edit(DomId(63), |value| *value = Some(62));
+        assert!(table.contains(DomId(63)) && !table.contains(DomId(64)));
+        assert_eq!(table.all(), [0, 62, 700, 0x7fef]);
     }
 }

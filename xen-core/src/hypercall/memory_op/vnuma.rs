@@ -21,7 +21,7 @@ pub(super) const MAX_NODES: u32 = 64;
 const MAX_LIST: u64 = PAGE_SIZE;
 
 impl<M: Machine> Call<'_, M> {
-    fn read_list<T: FromBytes + IntoBytes>(
+    fn read_entries<T: FromBytes + IntoBytes>(
         &self,
         list: GuestHandle<T>,
         count: u32,
@@ -53,10 +53,10 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EINVAL);
         }
         let vnuma = Vnuma {
-            distances: self.read_list(arg.vdistance, arg.nr_vnodes * arg.nr_vnodes)?,
-            ranges: self.read_list(arg.vmemrange, arg.nr_vmemranges)?,
-            node_of_vcpu: self.read_list(arg.vcpu_to_vnode, arg.nr_vcpus)?,
-            machine_node: self.read_list(arg.vnode_to_pnode, arg.nr_vnodes)?,
+            distances: self.read_entries(arg.vdistance, arg.nr_vnodes * arg.nr_vnodes)?,
+            ranges: self.read_entries(arg.vmemrange, arg.nr_vmemranges)?,
+            node_of_vcpu: self.read_entries(arg.vcpu_to_vnode, arg.nr_vcpus)?,
+            machine_node: self.read_entries(arg.vnode_to_pnode, arg.nr_vnodes)?,
         };
         if vnuma.node_of_vcpu.iter().any(|&node| node >= arg.nr_vnodes)
             || vnuma.machine_node.iter().any(|&node| node >= MAX_NODES)
