@@ -20,7 +20,7 @@ use crate::num::{Mfn, PAGE_SHIFT, Pfn};
 use crate::outcome::{HypercallResult, Outcome};
 
 /// The largest extent that can be asked for with populate on demand (Xen: MAX_ORDER).
-const MAX_ORDER_ON_DEMAND: u32 = 20;
+const MAX_ORDER_ON_DEMAND: u32 = 18;
 /// "Any node" in `mem_flags` (NUMA_NO_NODE).
 const NO_NODE: u32 = 0xff;
 
@@ -196,7 +196,8 @@ impl<M: Machine> Call<'_, M> {
     fn remove_page(&self, target: &Domain, mfn: Mfn) -> Result<(), Errno> {
         let mem = &self.hv.mem;
         let _page = mem.get_page(mfn, target.id).ok_or(Errno::EINVAL)?;
-        if !mem.drop_allocation(&target.pages, mfn) {
+        // ABI: a page that was given up already and is still referred to may be given up again.
+        if !mem.drop_allocation(&target.pages, mfn) && mem.is_special(mfn) {
             return Err(Errno::EINVAL);
         }
         Ok(())

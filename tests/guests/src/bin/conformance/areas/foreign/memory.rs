@@ -103,8 +103,8 @@ fn reservations(domain: &Domain) {
     pages::write(list, 100_u64);
     for (name, order, domain, done) in [
         ("for another", 0, domain.id, 1),
-        ("of order 20", 20, domain.id, 1),
-        ("of order 21", 21, domain.id, 0),
+        ("of order 18", 18, domain.id, 1),
+        ("of order 19", 19, domain.id, 0),
         ("for oneself", 0, DomId::SELF, 0),
     ] {
         number(
