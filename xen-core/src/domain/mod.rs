@@ -2,6 +2,7 @@
 
 pub mod access;
 mod create;
+mod heap;
 mod info;
 mod info_page;
 mod lifecycle;
