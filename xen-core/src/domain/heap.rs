@@ -46,14 +46,11 @@ impl<M: Machine> Hypervisor<M> {
 mod tests {
     use hypercall_abi::errno::Errno;
 
-    use crate::sim::{SimConfig, world_with};
+    use crate::sim::world;
 
     #[test]
     fn the_heap_takes_free_memory_while_it_is_low() {
-        let hv = world_with(SimConfig {
-            frames: 16 + 600,
-            ..SimConfig::default()
-        });
+        let hv = world();
         let free = hv.mem.free_pages();
         assert_eq!(hv.check_heap(), Ok(()));
         assert_eq!(hv.mem.free_pages(), free);
