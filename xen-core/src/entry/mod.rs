@@ -107,6 +107,7 @@ impl<M: Machine> Hypervisor<M> {
         if self.machine.take_nmi() {
             self.platform_nmi();
         }
+        self.forget_dead();
     }
 
     /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.
