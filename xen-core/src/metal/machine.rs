@@ -314,6 +314,32 @@ impl Irqs for X86 {
             .ok_or(())
     }
 
+    fn interrupt_cpus(&self) -> CpuMask {
+        // IO-APICs and messages have eight bits for the destination, of which all ones mean everybody.
+        let reachable = |cpu: &CpuId| percpu::find(*cpu).is_some_and(|cpu| cpu.apic_id < 0xff);
+        let mut mask = CpuMask::EMPTY;
+        self.online()
+            .iter()
+            .filter(reachable)
+            .for_each(|cpu| mask.insert(cpu));
+        mask
+    }
+
+    fn redirect_gsi(&self, gsi: Gsi, cpu: CpuId) -> Result<(), ()> {
+        let target = percpu::find(cpu).ok_or(())?;
+        ioapic::redirect(gsi, target.apic_id)
+            .then_some(())
+            .ok_or(())
+    }
+
+    fn gsi_in_flight(&self, gsi: Gsi) -> bool {
+        ioapic::in_flight(gsi)
+    }
+
+    fn is_requested(&self, vector: Vector) -> bool {
+        lapic::is_requested(vector.0)
+    }
+
     fn mask_gsi(&self, gsi: Gsi, masked: bool) {
         ioapic::mask(gsi, masked);
     }
