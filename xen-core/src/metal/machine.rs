@@ -6,16 +6,17 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use xen_core::irq::KICK_VECTOR;
 use xen_core::machine::{
     Clock, ConsoleIo, CpuMask, CpuidLeaf, Cpus, DebugRegs, Flush, FrameWords, Frames, GuestFault,
-    GuestMemory, Irqs, MsiMessage, Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase,
+    GuestMemory, HeapMemory, Irqs, MsiMessage, Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase,
     SelectorReg, Trigger, TscScale, WallTime, Width,
 };
 use xen_core::num::{CpuId, Gsi, Mfn, Vector};
 
-use crate::metal::cpu::{control, cpuid, debug, fpu, gdt, msr, percpu, segment};
+use crate::metal::cpu::{control, cpuid, debug, fpu, gdt, msr, percpu, segment, shootdown};
 use crate::metal::entry::guest_copy;
 use crate::metal::irq::{ioapic, lapic, msi};
+use crate::metal::mem::layout::DIRECT_MAP_BASE;
 use crate::metal::mem::stacks::this_cpu;
-use crate::metal::mem::{paging, ram::Ram, vmap};
+use crate::metal::mem::{heap, paging, ram::Ram, vmap};
 use crate::metal::time::{clock, cmos, tsc};
 use crate::metal::{pio, power, serial};
 
@@ -47,6 +48,19 @@ impl Frames for X86 {
     }
 }
 
+impl HeapMemory for X86 {
+    fn heap_is_low(&self) -> bool {
+        heap::is_low()
+    }
+
+    fn extend_heap(&self, start: Mfn, order: u32) {
+        self.ram.withdraw(start, 1 << order);
+        // SAFETY: allocatable frames that nobody owns or refers to (promise of the library), in the direct map; from
+        // here on `words` refuses them. A piece that is too small is lost.
+        unsafe { heap::extend(DIRECT_MAP_BASE + start.addr(), 4096 << order) };
+    }
+}
+
 impl GuestMemory for X86 {
     fn copy_from_guest(&self, addr: u64, buf: &mut [u8]) -> Result<(), GuestFault> {
         guest_copy::from_guest(addr, buf)
@@ -63,9 +77,7 @@ impl Cpus for X86 {
     }
 
     fn online(&self) -> CpuMask {
-        let mut mask = CpuMask::EMPTY;
-        (0..percpu::count()).for_each(|cpu| mask.insert(CpuId(cpu)));
-        mask
+        percpu::online()
     }
 
     fn kick(&self, cpu: CpuId) {
@@ -79,16 +91,7 @@ impl Cpus for X86 {
     }
 
     fn flush_tlb(&self, mask: &CpuMask, what: Flush) {
-        // One processor runs. Others that join need a mailbox and an interrupt here.
-        if !mask.contains(self.this_cpu()) {
-            return;
-        }
-        match what {
-            Flush::All => x86_64::instructions::tlb::flush_all(),
-            Flush::Page(addr) => {
-                x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(addr))
-            }
-        }
+        shootdown::flush(mask, what);
     }
 
     fn must_yield(&self) -> bool {
@@ -309,6 +312,32 @@ impl Irqs for X86 {
         ioapic::route(gsi, vector, target.apic_id, trigger, polarity)
             .then_some(())
             .ok_or(())
+    }
+
+    fn interrupt_cpus(&self) -> CpuMask {
+        // IO-APICs and messages have eight bits for the destination, of which all ones mean everybody.
+        let reachable = |cpu: &CpuId| percpu::find(*cpu).is_some_and(|cpu| cpu.apic_id < 0xff);
+        let mut mask = CpuMask::EMPTY;
+        self.online()
+            .iter()
+            .filter(reachable)
+            .for_each(|cpu| mask.insert(cpu));
+        mask
+    }
+
+    fn redirect_gsi(&self, gsi: Gsi, cpu: CpuId) -> Result<(), ()> {
+        let target = percpu::find(cpu).ok_or(())?;
+        ioapic::redirect(gsi, target.apic_id)
+            .then_some(())
+            .ok_or(())
+    }
+
+    fn gsi_in_flight(&self, gsi: Gsi) -> bool {
+        ioapic::in_flight(gsi)
+    }
+
+    fn is_requested(&self, vector: Vector) -> bool {
+        lapic::is_requested(vector.0)
     }
 
     fn mask_gsi(&self, gsi: Gsi, masked: bool) {
