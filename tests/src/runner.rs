@@ -61,7 +61,7 @@ impl Bench {
             None
         };
         let mut initramfs = Initramfs::new()?;
-        for name in ["vectors", "stress"] {
+        for name in ["vectors", "stress", "ticks"] {
             let program = rust::dom0_program(name)?;
             let contents =
                 std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;
