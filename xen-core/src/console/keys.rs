@@ -348,8 +348,8 @@ impl<M: Machine> Hypervisor<M> {
 
     fn key_run_queues(&self) {
         self.print(format_args!("now={}", self.machine.now_ns()));
-        for vcpu in self.sched.waiting() {
-            self.print_vcpu(&vcpu);
+        for line in self.sched.describe() {
+            self.print(format_args!("{line}"));
         }
     }
 

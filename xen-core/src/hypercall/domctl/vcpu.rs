@@ -10,7 +10,7 @@ use hypercall_abi::guest_handle::GuestHandle;
 use super::{Call, write_bitmap};
 use crate::domain::{Domain, Vcpu, VcpuFlags};
 use crate::guest::GuestAccess;
-use crate::machine::{CpuMask, Machine};
+use crate::machine::Machine;
 use crate::num::VcpuId;
 
 impl<M: Machine> Call<'_, M> {
@@ -44,12 +44,12 @@ impl<M: Machine> Call<'_, M> {
         let machine = &self.hv.machine;
         let bits = self.nr_cpus();
         if wanted.contains(VcpuAffinityFlags::HARD) {
-            let hard = *vcpu.affinity.lock();
+            let hard = vcpu.sched.hard_affinity();
             write_bitmap(machine, &arg.cpumap_hard, hard.words(), bits)?;
         }
         if wanted.contains(VcpuAffinityFlags::SOFT) {
-            // No processor is preferred.
-            write_bitmap(machine, &arg.cpumap_soft, CpuMask::ALL.words(), bits)?;
+            let soft = vcpu.sched.soft_affinity();
+            write_bitmap(machine, &arg.cpumap_soft, soft.words(), bits)?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use xen_core::irq::{Configuration, GsiDefault, IrqTable, McfgRange, SERIAL_VECTO
 use xen_core::machine::{Polarity, Trigger};
 use xen_core::mm::{Memory, PageInfo};
 use xen_core::num::{CpuId, Gsi, Mfn, PAGE_SHIFT};
-use xen_core::sched::Scheduler;
+use xen_core::sched::{Scheduler, Settings};
 use xen_core::sync::{Rank, RankedMutex};
 use xen_core::time::{Timers, boot_time};
 use zerocopy::FromZeros;
@@ -76,11 +76,14 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
     let mem = books(state);
     mem.mark_device_memory(&e820);
     mem.set_m2p(machine.ram.m2p_table());
+    let sched = Scheduler::new(Settings::default(), percpu::count());
+    // The others join when they come up.
+    sched.cpu_online(CpuId(0));
     Hypervisor {
         policies: CpuPolicies::detect(&machine),
         mem,
         domains: DomainTable::new(),
-        sched: Scheduler::new(),
+        sched,
         timers: Timers::new(percpu::count()),
         irqs: IrqTable::new(interrupt_configuration(state)),
         console,
