@@ -128,10 +128,7 @@ impl<M: Machine> Hypervisor<M> {
             }
         }
         if let Some(next) = self.sched.pick(cpu.id, self.machine.now_ns()) {
-            self.switch_out(cpu, regs);
-            if let Some(previous) = current {
-                self.put_back(cpu.id, &previous);
-            }
+            self.take_off(cpu, regs);
             if self.switch_in(cpu, regs, &next) {
                 self.sched.start_slice(cpu.id, &next, self.machine.now_ns());
             } else {
@@ -155,9 +152,8 @@ impl<M: Machine> Hypervisor<M> {
         });
         if keep {
             self.note_runstate(cpu, crate::pv::switch::BLOCKED);
-        } else if let Some(previous) = current {
-            self.switch_out(cpu, regs);
-            self.put_back(cpu.id, &previous);
+        } else if current.is_some() {
+            self.take_off(cpu, regs);
             // It may have become runnable again: look before halting.
             return ControlFlow::Continue(());
         }
@@ -184,7 +180,17 @@ impl<M: Machine> Hypervisor<M> {
         ControlFlow::Continue(())
     }
 
-    /// `vcpu` was chosen and cannot be put on: its context is in use elsewhere, or its domain is gone.
+    /// Takes the current vCPU off, and lets it wait for its turn if it is runnable. It may have become so a moment ago:
+    /// who woke it still saw it on this processor, and left the rest to it.
+    fn take_off(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
+        let previous = cpu.current.as_ref().map(|running| running.vcpu.clone());
+        self.switch_out(cpu, regs);
+        if let Some(previous) = previous {
+            self.put_back(cpu.id, &previous);
+        }
+    }
+
+    /// `vcpu` was chosen and cannot be put on: its context is being replaced (VCPUOP_initialise), or its domain is gone.
     fn could_not_run(&self, cpu: CpuId, vcpu: &Arc<Vcpu>) {
         vcpu.set_running(None);
         if let Some(domain) = vcpu.domain.upgrade() {
