@@ -120,7 +120,7 @@ impl<M: Machine> Hypervisor<M> {
             match self.sched.decide(cpu.id, current, self.machine.now_ns()) {
                 Decision::Stay => return ControlFlow::Break(()),
                 Decision::StayForSlice => {
-                    self.program_timer(cpu.id);
+                    self.slice_begun(cpu.id);
                     return ControlFlow::Break(());
                 }
                 Decision::Switch => may_go_on = true,
@@ -134,7 +134,7 @@ impl<M: Machine> Hypervisor<M> {
             } else {
                 self.could_not_run(cpu.id, &next);
             }
-            self.program_timer(cpu.id);
+            self.slice_begun(cpu.id);
             return ControlFlow::Continue(());
         }
         if may_go_on {

@@ -89,7 +89,7 @@ pub struct Scheduler {
 pub enum Decision {
     /// Go on with what runs.
     Stay,
-    /// Go on, until the new [`Scheduler::slice_deadline`]: the timer must be programmed for it.
+    /// Go on, until the new [`Scheduler::slice_deadline`]: see [`Hypervisor::slice_begun`](crate::hypervisor::Hypervisor::slice_begun).
     StayForSlice,
     /// Give the processor to the next in the queue, if there is one.
     Switch,

@@ -114,6 +114,20 @@ impl Scheduler {
         first_from(&self.allowed(vcpu).and(&idle), CpuId(0))
     }
 
+    /// An idle processor that could run somebody who waits on `cpu`. It does not count as idle any more: it must be
+    /// made to look.
+    #[must_use]
+    pub fn helper(&self, cpu: CpuId) -> Option<CpuId> {
+        let processor = self.processor(cpu)?;
+        if processor.waiting.load(Ordering::SeqCst) == 0 || self.idlers.load().is_empty() {
+            return None;
+        }
+        let queue = processor.queue.lock();
+        let waiting = queue.iter().filter(|vcpu| vcpu.is_runnable());
+        let found = waiting.filter_map(|vcpu| self.spare(vcpu)).next()?;
+        self.idlers.remove(found).then_some(found)
+    }
+
     /// Takes `vcpu` out of the queue in which it waits. False if it waits in none.
     pub(super) fn remove(&self, vcpu: &Arc<Vcpu>) -> bool {
         while vcpu.flags().contains(VcpuFlags::QUEUED) {

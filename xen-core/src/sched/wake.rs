@@ -114,6 +114,12 @@ impl<M: Machine> Hypervisor<M> {
         self.kick_target(target);
     }
 
+    /// A slice has begun on `cpu`: programs the timer for its end, and has an idle processor help with those who wait.
+    pub fn slice_begun(&self, cpu: CpuId) {
+        self.program_timer(cpu);
+        self.kick_target(self.sched.helper(cpu));
+    }
+
     /// Puts a changed affinity of `vcpu` into effect.
     pub fn affinity_changed(&self, vcpu: &Arc<Vcpu>) {
         let target = self.sched.affinity_changed(vcpu, self.machine.now_ns());

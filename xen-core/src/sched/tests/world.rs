@@ -218,7 +218,10 @@ impl World {
             let mut may_go_on = false;
             if let Some(vcpu) = vcpu.as_ref().filter(|vcpu| vcpu.is_runnable()) {
                 match self.sched.decide(id, vcpu, self.now) {
-                    Decision::Stay | Decision::StayForSlice => {
+                    decision @ (Decision::Stay | Decision::StayForSlice) => {
+                        if decision == Decision::StayForSlice {
+                            self.kick(self.sched.helper(id));
+                        }
                         self.runs(number);
                         return;
                     }
@@ -237,6 +240,7 @@ impl World {
                 self.cpus[number as usize].current = Some(task);
                 self.tasks[task].switches += 1;
                 self.sched.start_slice(id, &next, self.now);
+                self.kick(self.sched.helper(id));
                 continue;
             }
             if may_go_on {
