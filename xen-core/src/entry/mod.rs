@@ -83,6 +83,7 @@ impl<M: Machine> Hypervisor<M> {
     fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
         loop {
             self.take_arrivals(cpu);
+            self.feed_heap();
             if self.reschedule(cpu, regs).is_continue() {
                 continue;
             }
@@ -109,6 +110,7 @@ impl<M: Machine> Hypervisor<M> {
         if self.machine.take_nmi() {
             self.platform_nmi();
         }
+        self.forget_dead();
     }
 
     /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.

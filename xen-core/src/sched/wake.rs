@@ -76,7 +76,12 @@ impl Scheduler {
     /// its place may have it. Returns the processors that must look.
     #[must_use]
     pub fn retire(&self, vcpu: &Arc<Vcpu>, now_ns: u64) -> CpuMask {
-        if self.policy == Policy::Null && !vcpu.is_running() {
+        if vcpu.is_running() {
+            // It gives everything up when it stops.
+            return CpuMask::EMPTY;
+        }
+        self.remove(vcpu);
+        if self.policy == Policy::Null {
             return self.leave_home(vcpu, now_ns);
         }
         CpuMask::EMPTY

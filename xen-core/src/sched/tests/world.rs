@@ -110,6 +110,9 @@ impl World {
             max_grant_frames: 1,
             max_maptrack_frames: 1,
             cpu_policy: self.hv.policies.hardware_domain(),
+            handle: [0; 16],
+            ssidref: 0,
+            paused: false,
         };
         let domain = self.hv.create_domain(config).expect("sim: domain");
         domain.sched.set_weight(weight);
