@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use super::pick::RESIST_NS;
 use super::processor::{EXPIRED, Processor};
 use super::runqueue::RunQueue;
 use super::{Decision, Policy, SLICE_NS, Scheduler};
@@ -49,7 +48,7 @@ impl Scheduler {
 
         let mut next = local;
         if expired || (yielding && local.is_none()) {
-            let resist = current.sched.virtual_ns(RESIST_NS);
+            let resist = current.sched.virtual_ns(self.resist_ns);
             let below = local.unwrap_or(own).min(own).saturating_sub(resist);
             next = self.most_behind(cpu, below, false).or(local);
         }

@@ -42,6 +42,9 @@ pub const SLICE_NS: u64 = 10_000_000;
 /// How long a vCPU runs at least before one that wakes up takes its place (`sched_ratelimit_us=`).
 pub const DEFAULT_RATELIMIT_US: u32 = 1000;
 
+/// Default of [`Settings::migrate_resist_us`], credit2's.
+pub const DEFAULT_MIGRATE_RESIST_US: u32 = 500;
+
 /// Which scheduler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Policy {
@@ -59,6 +62,9 @@ pub struct Settings {
     pub policy: Policy,
     /// See [`Scheduler::ratelimit_us`].
     pub ratelimit_us: u32,
+    /// A vCPU that waits elsewhere must be so much behind, in microseconds of its own running time, for a busy
+    /// processor to take it over: it leaves its caches there (`sched_credit2_migrate_resist=`).
+    pub migrate_resist_us: u32,
 }
 
 impl Default for Settings {
@@ -66,6 +72,7 @@ impl Default for Settings {
         Self {
             policy: Policy::default(),
             ratelimit_us: DEFAULT_RATELIMIT_US,
+            migrate_resist_us: DEFAULT_MIGRATE_RESIST_US,
         }
     }
 }
@@ -79,6 +86,7 @@ pub struct Scheduler {
     /// Processors that have nothing to run.
     idlers: AtomicCpuMask,
     ratelimit_us: AtomicU32,
+    resist_ns: u64,
     null: null::Homes,
     /// Time without work.
     pub idle: IdleTimes,
@@ -115,6 +123,7 @@ impl Scheduler {
             online: AtomicCpuMask::default(),
             idlers: AtomicCpuMask::default(),
             ratelimit_us: AtomicU32::new(settings.ratelimit_us),
+            resist_ns: u64::from(settings.migrate_resist_us) * 1000,
             null: null::Homes::new(count),
             idle: IdleTimes::default(),
         }

@@ -8,10 +8,6 @@ use super::{Policy, Scheduler};
 use crate::domain::Vcpu;
 use crate::num::CpuId;
 
-/// A vCPU that waits elsewhere must be so much behind, in its own running time, for a busy processor to take it over:
-/// it leaves its caches there.
-pub(super) const RESIST_NS: u64 = 500_000;
-
 impl Scheduler {
     /// Chooses who runs on `cpu` next, and claims it for the processor. What ran is charged until now. `None`: nobody;
     /// if what ran cannot go on, the processor counts as idle until [`decide`](Self::decide) or another `pick` says
@@ -67,7 +63,7 @@ impl Scheduler {
             let local = {
                 let mut queue = processor.queue.lock();
                 let first = queue.first(cpu).map(|(vtime, vcpu)| {
-                    let resist = vcpu.sched.virtual_ns(RESIST_NS);
+                    let resist = vcpu.sched.virtual_ns(self.resist_ns);
                     vtime.saturating_sub(resist)
                 });
                 processor.publish(&queue);

@@ -80,11 +80,17 @@ impl Scheduler {
             // It gives everything up when it stops.
             return CpuMask::EMPTY;
         }
-        self.remove(vcpu);
+        let waited = self.remove(vcpu);
         if self.policy == Policy::Null {
             return self.leave_home(vcpu, now_ns);
         }
-        CpuMask::EMPTY
+        // It may have come up again meanwhile.
+        let target = if waited && vcpu.is_runnable() && !vcpu.is_running() {
+            self.wake(vcpu, now_ns)
+        } else {
+            None
+        };
+        target.map_or(CpuMask::EMPTY, CpuMask::single)
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod rank;
 mod ranked;
+mod stats;
 
 pub use rank::Rank;
 pub use ranked::{RankedGuard, RankedMutex};
+pub use stats::{LockUse, lock_use, reset_lock_use};
