@@ -71,11 +71,15 @@ pub fn lock_use(rank: Rank) -> LockUse {
     let mut sum = LockUse::default();
     for line in &LINE {
         let counter = &line.0[rank as usize / STEP % RANKS];
-        sum.taken = sum.taken.wrapping_add(counter.taken.load(Ordering::Relaxed));
+        sum.taken = sum
+            .taken
+            .wrapping_add(counter.taken.load(Ordering::Relaxed));
         sum.contended = sum
             .contended
             .wrapping_add(counter.contended.load(Ordering::Relaxed));
-        sum.spins = sum.spins.wrapping_add(counter.spins.load(Ordering::Relaxed));
+        sum.spins = sum
+            .spins
+            .wrapping_add(counter.spins.load(Ordering::Relaxed));
     }
     sum
 }

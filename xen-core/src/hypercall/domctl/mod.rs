@@ -15,7 +15,8 @@ use core::sync::atomic::Ordering;
 
 use hypercall_abi::domctl::{
     DOMCTL_INTERFACE_VERSION, Domctl, DomctlAddressSize, DomctlCmd, DomctlCpuPolicy,
-    DomctlGetdomaininfo, DomctlMaxMem, };
+    DomctlGetdomaininfo, DomctlMaxMem,
+};
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::DomId;
