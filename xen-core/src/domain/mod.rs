@@ -4,6 +4,7 @@ pub mod access;
 mod create;
 mod destroy;
 mod heap;
+mod holders;
 mod info;
 mod info_page;
 mod lifecycle;
