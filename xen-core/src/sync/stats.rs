@@ -28,14 +28,16 @@ struct Counter {
 }
 
 impl Counter {
-    const ZERO: Self = Self {
-        taken: AtomicU64::new(0),
-        contended: AtomicU64::new(0),
-        spins: AtomicU64::new(0),
-    };
+    const fn new() -> Self {
+        Self {
+            taken: AtomicU64::new(0),
+            contended: AtomicU64::new(0),
+            spins: AtomicU64::new(0),
+        }
+    }
 }
 
-static LINE: [Line; LINES] = [const { Line([Counter::ZERO; RANKS]) }; LINES];
+static LINE: [Line; LINES] = [const { Line([const { Counter::new() }; RANKS]) }; LINES];
 
 /// Use of all locks of one rank.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
