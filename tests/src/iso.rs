@@ -7,35 +7,56 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// `grub-mkrescue`, its modules for BIOS machines, and `xorriso` with the libraries that a small system lacks.
-const PACKAGES: [&str; 7] = [
-    "grub-common",
-    "grub-pc-bin",
+/// What `grub-mkrescue` calls and a small system lacks, `xorriso` and `mtools`, with their libraries.
+const PACKAGES: [&str; 10] = [
     "xorriso",
+    "mtools",
     "libisoburn1",
     "libisofs6",
     "libburn4",
     "libjte2",
+    "libdevmapper1.02.1",
+    "libefiboot1",
+    "libefivar1",
+    "libfuse2",
 ];
 
-/// The folders of the packages in use, fetched when they are not there yet.
-pub fn packages() -> Result<Vec<PathBuf>> {
-    let more = [
-        "libdevmapper1.02.1",
-        "libefiboot1",
-        "libefivar1",
-        "libfuse2",
-    ];
-    PACKAGES
+/// What reads the CD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// A BIOS (El Torito).
+    Bios,
+    /// UEFI: a FAT image with a program for it.
+    Uefi,
+}
+
+/// The folders of the packages in use, fetched when they are not there yet: GRUB's programs, its modules for
+/// `firmware`, xorriso, then libraries and programs that these call.
+pub fn packages(firmware: Firmware) -> Result<Vec<PathBuf>> {
+    let modules = match firmware {
+        Firmware::Bios => "grub-pc-bin",
+        Firmware::Uefi => "grub-efi-amd64-bin",
+    };
+    ["grub-common", modules]
         .iter()
-        .chain(&more)
+        .chain(&PACKAGES)
         .map(|name| deb::package(name))
         .collect()
 }
 
-/// Write a CD image to `image` that boots `hypervisor` with `append` and `modules`, without a menu.
-pub fn write(hypervisor: &Path, append: &str, modules: &[Module], image: &Path) -> Result<()> {
-    let folders = packages()?;
+/// Write a CD image to `image` for `firmware` that boots `hypervisor` with `append` and `modules`, without a menu.
+pub fn write(
+    firmware: Firmware,
+    hypervisor: &Path,
+    append: &str,
+    modules: &[Module],
+    image: &Path,
+) -> Result<()> {
+    let folders = packages(firmware)?;
+    let platform = match firmware {
+        Firmware::Bios => "i386-pc",
+        Firmware::Uefi => "x86_64-efi",
+    };
     let tree = tempfile::tempdir_in(target_dir()).context("make a folder for the CD's files")?;
     let boot = tree.path().join("boot");
     std::fs::create_dir_all(boot.join("grub"))?;
@@ -63,11 +84,17 @@ pub fn write(hypervisor: &Path, append: &str, modules: &[Module], image: &Path) 
             ]
         })
         .collect();
-    let [grub, grub_modules, xorriso] = [&folders[0], &folders[1], &folders[2]];
+    let [grub, modules, xorriso, mtools] = &folders[..4] else {
+        bail!("the list of packages is too short");
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(
+        std::iter::once(mtools.join("usr/bin")).chain(std::env::split_paths(&path)),
+    )?;
     let mut command = Command::new(grub.join("usr/bin/grub-mkrescue"));
     command
         .arg("-d")
-        .arg(grub_modules.join("usr/lib/grub/i386-pc"))
+        .arg(modules.join("usr/lib/grub").join(platform))
         .arg(format!(
             "--xorriso={}",
             xorriso.join("usr/bin/xorriso").display()
@@ -75,6 +102,7 @@ pub fn write(hypervisor: &Path, append: &str, modules: &[Module], image: &Path) 
         .args(["--locales=", "--fonts=", "--themes=", "-o"])
         .arg(image)
         .arg(tree.path())
+        .env("PATH", path)
         .env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
     let output = command.output().context("start grub-mkrescue")?;
     if !output.status.success() {

@@ -10,6 +10,7 @@ pub mod artifacts;
 pub mod bochs;
 pub mod compare;
 pub mod cpio;
+pub mod devices;
 pub mod elf;
 pub mod initramfs;
 pub mod iso;

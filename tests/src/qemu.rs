@@ -57,6 +57,15 @@ pub enum Boot {
         /// Its modules.
         modules: Vec<Module>,
     },
+    /// A Linux kernel without any hypervisor.
+    Linux {
+        /// The bzImage.
+        kernel: PathBuf,
+        /// Its command line.
+        append: String,
+        /// Its initramfs.
+        initrd: PathBuf,
+    },
     /// A bootable CD, read by the machine's firmware.
     CdRom(PathBuf),
 }
@@ -89,6 +98,15 @@ pub fn arguments(machine: &Machine, boot: &Boot) -> Vec<OsString> {
                 let modules: Vec<String> = modules.iter().map(module_argument).collect();
                 list.extend(["-initrd".into(), modules.join(",").into()]);
             }
+        }
+        Boot::Linux {
+            kernel,
+            append,
+            initrd,
+        } => {
+            list.extend(["-kernel".into(), kernel.into()]);
+            list.extend(["-append".into(), append.into()]);
+            list.extend(["-initrd".into(), initrd.into()]);
         }
         Boot::CdRom(image) => list.extend(["-cdrom".into(), image.into()]),
     }

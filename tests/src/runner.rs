@@ -3,7 +3,7 @@
 use crate::artifacts::{Linux, rust, target_dir};
 use crate::bochs::Bochs;
 use crate::initramfs::{BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs};
-use crate::iso;
+use crate::iso::{self, Firmware};
 use crate::machine::Running;
 use crate::qemu::{Boot, Machine, Module, Qemu};
 use crate::scenario::{APPEND, Emulator, FATAL, Kernel, Loader, Scenario, Step};
@@ -49,10 +49,12 @@ impl Bench {
         scenarios: &[Scenario],
     ) -> Result<Self> {
         let mut initramfs = Initramfs::new()?;
-        let vectors = rust::dom0_program("vectors")?;
-        let contents =
-            std::fs::read(&vectors).with_context(|| format!("read {}", vectors.display()))?;
-        initramfs.add("checks/vectors", 0o755, &contents);
+        for name in ["vectors", "stress"] {
+            let program = rust::dom0_program(name)?;
+            let contents =
+                std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;
+            initramfs.add(&format!("programs/{name}"), 0o755, &contents);
+        }
         if let Some(folder) = &linux.modules {
             let modules = [&DOM0_MODULES[..], &BUTTON_MODULES].concat();
             initramfs.add_modules(folder, "order", &modules)?;
@@ -189,7 +191,9 @@ impl Bench {
                     &transcript,
                 )?)
             }
-            (Emulator::Bochs, Boot::Multiboot { .. }) => bail!("Bochs boots from a CD only"),
+            (Emulator::Bochs, Boot::Multiboot { .. } | Boot::Linux { .. }) => {
+                bail!("Bochs boots from a CD only")
+            }
         })
     }
 
@@ -264,7 +268,7 @@ impl Bench {
             },
             Loader::Grub => {
                 let image = target_dir().join(format!("{}.iso", scenario.name));
-                iso::write(&self.hypervisor, &append, &modules, &image)?;
+                iso::write(Firmware::Bios, &self.hypervisor, &append, &modules, &image)?;
                 Boot::CdRom(image)
             }
         })

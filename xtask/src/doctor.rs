@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::Command;
-use xenolith_tests::artifacts::{deb, host, workspace};
+use xenolith_tests::artifacts::{deb, debian_root, host, workspace};
 
 /// Print one line for each need; fail if something that `run` needs is missing and cannot be installed.
 pub fn doctor() -> Result<()> {
@@ -44,6 +44,16 @@ pub fn doctor() -> Result<()> {
         "apt-get, apt-cache, dpkg-deb",
         "use run --linux FILE --initrd FILE",
     );
+    for (program, package) in debian_root::TOOLS {
+        let advice = format!(
+            "sudo apt-get install --no-install-recommends {package} (done when first needed, as root)"
+        );
+        report(
+            host::has(program),
+            &format!("{program}, for --root debian"),
+            &advice,
+        );
+    }
     println!("     packages are kept in {}", deb::cache_dir().display());
     let kvm = Path::new("/dev/kvm").exists();
     println!(

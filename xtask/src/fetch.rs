@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use xenolith_tests::artifacts::{self, Linux, host};
-use xenolith_tests::iso;
+use xenolith_tests::devices;
+use xenolith_tests::iso::{self, Firmware};
 
 /// Options of `cargo xtask fetch`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Also what only the tests need: Debian's Xen, GRUB and its tools
+    /// Also what only the tests need: Debian's Xen, GRUB and its tools, UEFI, a Debian root file system
     #[arg(long)]
     pub all: bool,
 }
@@ -20,9 +21,13 @@ pub fn fetch(options: &Options) -> Result<()> {
     println!("{}", linux.kernel.display());
     if options.all {
         println!("{}", artifacts::debian_xen()?.display());
-        for folder in iso::packages()? {
-            println!("{}", folder.display());
+        for firmware in [Firmware::Bios, Firmware::Uefi] {
+            for folder in iso::packages(firmware)? {
+                println!("{}", folder.display());
+            }
         }
+        println!("{}", devices::firmware()?.display());
+        println!("{}", devices::debian_disk()?.display());
     }
     Ok(())
 }

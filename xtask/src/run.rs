@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use xenolith_tests::artifacts::host;
+use xenolith_tests::devices::{debian_disk, free_port};
 use xenolith_tests::qemu;
 
 /// Options of `cargo xtask run`.
@@ -26,11 +27,25 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let program = host::qemu()?;
     let files = options.dom0.prepare()?;
-    let machine = options.computer.machine(options.dom0.hypervisor);
+    let mut machine = options.computer.machine(options.dom0.hypervisor);
+    let devices = options.computer.devices();
+    if options.dom0.root.is_some() {
+        let disk = debian_disk()?;
+        let port = free_port()?;
+        machine.extra = devices.arguments(&disk, false, port)?;
+        eprintln!(
+            "ssh -p {port} -o StrictHostKeyChecking=no root@localhost, once it is up; what it writes to its disk is lost in the end."
+        );
+    } else {
+        machine.extra = devices.board()?;
+    }
     let mut command = Command::new(program);
     // Ctrl-A belongs to the hypervisor's console, so QEMU's own escape is Ctrl-].
     command
-        .args(qemu::arguments(&machine, &files.boot()))
+        .args(qemu::arguments(
+            &machine,
+            &files.boot(options.computer.uefi)?,
+        ))
         .args(["-nographic", "-no-reboot", "-echr", "0x1d"]);
     if options.gdb {
         command.args(["-s", "-S"]);

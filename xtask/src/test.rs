@@ -42,6 +42,9 @@ pub struct Options {
 
 /// Run the tests.
 pub fn test(options: &Options) -> Result<()> {
+    if options.hypervisor == Hypervisor::None {
+        bail!("the tests are about a hypervisor");
+    }
     let scenarios = select(options);
     if options.list {
         for scenario in &scenarios {

@@ -1,6 +1,7 @@
 //! Programs of the host: whether they are there, and how they come there.
 
 use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -9,10 +10,19 @@ pub const QEMU: &str = "qemu-system-x86_64";
 
 /// The path of `program`, searched as a shell does.
 pub fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = search_path().ok()?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
+}
+
+/// Where programs are looked for: `PATH`, and the system's folders that are not on every user's.
+pub fn search_path() -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    Ok(std::env::join_paths(
+        std::env::split_paths(&path).chain(system),
+    )?)
 }
 
 /// Whether `program` can be called by name.
@@ -20,12 +30,17 @@ pub fn has(program: &str) -> bool {
     find(program).is_some()
 }
 
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"]))
+}
+
 /// How packages can be installed here without asking anybody.
 fn installer() -> Option<Vec<&'static str>> {
     if !has("apt-get") {
         return None;
     }
-    if succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"])) {
+    if is_root() {
         return Some(vec!["apt-get"]);
     }
     let sudo = has("sudo") && succeeds(Command::new("sudo").args(["-n", "true"]));

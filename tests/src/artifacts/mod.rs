@@ -3,6 +3,7 @@
 //! Everything is cached under `target/` of the workspace; a second run needs no network.
 
 pub mod deb;
+pub mod debian_root;
 pub mod host;
 pub mod rust;
 

@@ -3,6 +3,7 @@
 //! `/init` (see `tests/dom0/init`) takes its orders from two words of the kernel's command line:
 //! `checks=A,B` names executables under `/checks` whose success it reports, `then=` says what follows
 //! (`shell`, which is the default, or `poweroff`, `reboot`, `halt`, `crash`). So one image serves every scenario.
+//! `root=` names a file system to go on with, such as Debian's.
 
 mod modules;
 
@@ -17,12 +18,14 @@ use std::process::Command;
 const INIT: &[u8] = include_bytes!("../../dom0/init");
 
 /// Scripts under `/checks`, by name.
-const CHECKS: [(&str, &[u8]); 5] = [
+const CHECKS: [(&str, &[u8]); 7] = [
     ("button", include_bytes!("../../dom0/checks/button")),
     ("disk", include_bytes!("../../dom0/checks/disk")),
     ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
     ("shell", include_bytes!("../../dom0/checks/shell")),
     ("fpu", include_bytes!("../../dom0/checks/fpu")),
+    ("hotplug", include_bytes!("../../dom0/checks/hotplug")),
+    ("stress", include_bytes!("../../dom0/checks/stress")),
 ];
 
 /// Kernel modules of the interactive image: what a toolstack in dom0 opens.
@@ -39,6 +42,25 @@ pub const BUTTON_MODULES: [&str; 2] = ["button", "evdev"];
 
 /// Kernel modules of SATA and IDE disks, loaded by the `disk` check only.
 pub const DISK_MODULES: [&str; 3] = ["sd_mod", "ata_piix", "ahci"];
+
+/// Kernel modules of Debian's root file system behind any controller, loaded where `root=` names one.
+pub const ROOT_MODULES: [&str; 8] = [
+    "sd_mod",
+    "ata_piix",
+    "ahci",
+    "nvme",
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
+];
+
+/// The image that hands over to a root file system, for the kernel that `modules` (`lib/modules/VERSION`) belongs to.
+pub fn to_root(modules: &Path, path: &Path) -> Result<PathBuf> {
+    let mut initramfs = Initramfs::new()?;
+    initramfs.add_modules(modules, "root", &ROOT_MODULES)?;
+    initramfs.write(path)
+}
 
 /// A root file system under construction.
 pub struct Initramfs {
