@@ -52,7 +52,8 @@ impl BlockList {
                 "{:<5} {:<3} {:<6} {:<5} {:<6} {:<8} {:<30}",
                 line.vdev,
                 line.backend_domain,
-                line.handle,
+                // xl's column of this name holds the guest's id.
+                line.frontend_domain,
                 line.state,
                 line.event_channel,
                 line.ring_ref,
@@ -130,7 +131,7 @@ impl NetworkList {
         ))?;
         for line in lines {
             output::line(&format!(
-                "{:<3} {:<2} {:<17} {:<6} {:<5} {:<6} {:>5}/{:<11} {:<30}",
+                "{:<3} {:<2} {:<17} {:>6} {:>5} {:>6} {:>5}/{:<11} {:<30}",
                 line.index,
                 line.backend_domain,
                 line.mac,
