@@ -23,16 +23,14 @@ pub fn remove(
 ) -> Result<(), ToolError> {
     let paths = Paths::of(domain, kind, device);
     let online = begin(tools, &paths, force)?;
-    if online && !wait(tools, domain, kind, device, &paths)? {
-        if !force {
-            return Err(ToolError::new(
-                Code::GuestRefused,
-                format!(
-                    "domain {domain} does not let go of {} {device}: it may be mounted or in use there; -f takes it away all the same",
-                    kind.name()
-                ),
-            ));
-        }
+    if online && !wait(tools, domain, kind, device, &paths)? && !force {
+        return Err(ToolError::new(
+            Code::GuestRefused,
+            format!(
+                "domain {domain} does not let go of {} {device}: it may be mounted or in use there; -f takes it away all the same",
+                kind.name()
+            ),
+        ));
     }
     finish(tools, domain, kind, &paths)?;
     Ok(())

@@ -21,10 +21,6 @@ pub const fn request(group: u8, number: u8, size: usize) -> u64 {
 /// # Safety
 /// `request` must take a pointer to a `T`, and every address inside `argument` must be valid for what the request does there.
 pub unsafe fn ioctl<T>(file: BorrowedFd<'_>, request: u64, argument: &mut T) -> io::Result<u64> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "musl's request is an int, whose bits are the request's"
-    )]
     // SAFETY: the descriptor is open for the length of the call; the argument is the caller's promise.
     let result = unsafe {
         libc::ioctl(
@@ -44,10 +40,6 @@ pub unsafe fn ioctl<T>(file: BorrowedFd<'_>, request: u64, argument: &mut T) -> 
 /// # Safety
 /// `request` must take a number, not an address.
 pub unsafe fn ioctl_number(file: BorrowedFd<'_>, request: u64, number: u64) -> io::Result<u64> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "musl's request is an int, whose bits are the request's"
-    )]
     // SAFETY: the descriptor is open for the length of the call, and the number is no address.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), request as _, number) };
     u64::try_from(result).map_err(|_| io::Error::last_os_error())
