@@ -89,7 +89,10 @@ pub const KEYS: &[(&str, Support)] = &[
     ("kernel", Support::Full),
     ("keymap", Support::OtherGuests),
     ("latency", Support::OtherGuests),
-    ("localtime", Support::Full),
+    (
+        "localtime",
+        Support::No("the guest's clock is UTC, shifted by rtc_timeoffset; leave it out"),
+    ),
     ("max_event_channels", Support::Full),
     ("max_grant_frames", Support::Full),
     ("max_grant_version", Support::Full),

@@ -245,3 +245,11 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_document_lists_every_key() {
+    let document = include_str!("../../../docs/xl-cfg.md");
+    for (key, _) in super::keys::KEYS {
+        assert!(document.contains(&format!("`{key}`")), "{key}");
+    }
+}

@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
 use hypercall_abi::xen::DomId;
@@ -50,7 +51,12 @@ pub fn open(tools: &Toolstack, domain: u16) -> Result<File, ToolError> {
     loop {
         if let Some(path) = tools.store.text(&node)?
             && !path.is_empty()
-            && let Ok(file) = OpenOptions::new().read(true).write(true).open(&path)
+            && let Ok(file) = OpenOptions::new()
+                .read(true)
+                .write(true)
+                // It shall not become this process's own terminal.
+                .custom_flags(libc::O_NOCTTY)
+                .open(&path)
         {
             return Ok(file);
         }
@@ -94,21 +100,11 @@ pub fn attach(
     } else {
         None
     };
-    let mut input = Some(stdin.as_fd());
     let mut output = io::stdout();
     let mut buffer = [0; 4096];
     loop {
-        let mut interests = vec![
-            Interest {
-                file: console.as_fd(),
-                write: false,
-            },
-            Interest {
-                file: signals.as_fd(),
-                write: false,
-            },
-        ];
-        interests.extend(input.map(|file| Interest { file, write: false }));
+        let interests = [console.as_fd(), signals.as_fd(), stdin.as_fd()];
+        let interests = interests.map(|file| Interest { file, write: false });
         let ready = poll(&interests, Some(INTERVAL))?;
         let is = |index: usize| ready.get(index).is_some_and(|ready| ready.readable);
         if is(1) && signals.next().is_some() {
@@ -126,8 +122,6 @@ pub fn attach(
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
-            // What the guest says comes before what is typed, so that its last words are seen.
-            continue;
         }
         if is(2) {
             // Not through std's buffer, which would hide input from poll.
@@ -139,12 +133,9 @@ pub fn attach(
             if until.is_some() {
                 return Ok(());
             }
+            // The end of a script's input ends the connection, as it does with xl.
             if len == 0 {
-                if terminal {
-                    return Ok(());
-                }
-                // The end of a script's input: what the guest says still matters.
-                input = None;
+                return Ok(());
             }
         }
         if ready.iter().all(|ready| !ready.readable) && ended(tools, domain)? {

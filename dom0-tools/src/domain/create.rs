@@ -8,7 +8,7 @@ use hypercall_abi::sysctl::Physcap;
 use hypercall_abi::xen::DomId;
 use zerocopy::FromZeros as _;
 
-use super::record::{Held, Phase, Record};
+use super::record::{self, Held, Phase, Record};
 use super::{Code, DOM0, ToolError, Toolstack, balloon, destroy, libxl_json, lookup, store_nodes};
 use crate::builder::{self, KernelFile, Request};
 use crate::config::{GuestConfig, TscMode, Uuid, parse_cpu_list};
@@ -108,26 +108,31 @@ pub fn create(tools: &Toolstack, config: &GuestConfig) -> Result<Created, ToolEr
     let prepared = Prepared::new(tools, config, uuid)?;
     balloon::free_pages_for(tools, config)?;
 
-    let domain = tools
-        .xen
-        .create_domain(description(tools, config, uuid)?, None)?;
-    let record = Record {
-        domain: domain.0,
+    let description = description(tools, config, uuid)?;
+    let mut held = Held::begin(Record {
+        domain: None,
         uuid: uuid.to_string(),
         phase: Phase::Building,
         config: config.clone(),
+    })?;
+    let domain = match tools.xen.create_domain(description, None) {
+        Ok(domain) => domain,
+        Err(error) => {
+            record::remove(&uuid.to_string());
+            return Err(memory_hint(tools, config, error.into()));
+        }
     };
-    let result = Held::begin(record)
+    let result = held
+        .set_domain(domain.0)
         .map_err(ToolError::from)
-        .and_then(|held| {
+        .and_then(|()| {
             first_nodes(tools, domain.0, uuid, config)?;
             // The name is taken from here on, and so are the disks once their nodes are written.
-            fill(tools, domain, uuid, config, &kernel, &prepared)?;
-            Ok(held)
+            fill(tools, domain, uuid, config, &kernel, &prepared)
         });
     drop(lock);
     match result {
-        Ok(held) => Ok(Created {
+        Ok(()) => Ok(Created {
             domain: domain.0,
             uuid,
             held,
@@ -161,6 +166,9 @@ fn fill(
     let mut tsc = DomctlTscInfo::new_zeroed();
     tsc.tsc_mode = config.tsc_mode as u32;
     xen.set_tsc(domain, tsc)?;
+    if config.time_offset != 0 {
+        xen.set_time_offset(domain, config.time_offset)?;
+    }
     let invariant_tsc = config.nomigrate || config.tsc_mode == TscMode::AlwaysEmulate;
     builder::apply_cpu_policy(xen, domain, invariant_tsc)?;
     xen.set_address_size(domain, 64)?;

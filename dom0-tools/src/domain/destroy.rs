@@ -63,7 +63,9 @@ pub fn destroy(tools: &Toolstack, domain: u16) -> Result<(), ToolError> {
     match first {
         Some(error) => Err(error),
         None => {
-            record::remove(domain);
+            for uuid in &uuids {
+                record::remove(&uuid.to_string());
+            }
             Ok(())
         }
     }

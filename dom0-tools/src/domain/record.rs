@@ -1,7 +1,8 @@
 //! What the toolstack remembers of a guest outside xenstore: its configuration, and how far its creation got.
 //!
-//! One JSON file per domain, written before the domain exists so that whoever finds it after a crash knows what to undo. The
-//! creator holds a lock on it; a record of an unfinished guest whose lock is free belongs to a creator that died.
+//! One JSON file per domain, named after its UUID and written before the domain exists, so that whoever finds it after a crash
+//! knows what to undo. The creator holds a lock on it; a record of an unfinished guest whose lock is free belongs to a creator
+//! that died.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -32,8 +33,8 @@ pub enum Phase {
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its id.
-    pub domain: u16,
+    /// Its id, once the hypervisor has given it one.
+    pub domain: Option<u16>,
     /// Its UUID, which tells it from a later domain of the same id.
     pub uuid: String,
     /// How far it is.
@@ -42,8 +43,8 @@ pub struct Record {
     pub config: GuestConfig,
 }
 
-fn path(domain: u16) -> PathBuf {
-    PathBuf::from(FOLDER).join(format!("{domain}.json"))
+fn path(uuid: &str) -> PathBuf {
+    PathBuf::from(FOLDER).join(format!("{uuid}.json"))
 }
 
 /// A record that this process is writing, locked until it is dropped.
@@ -65,12 +66,21 @@ impl Held {
             .create(true)
             .truncate(false)
             .write(true)
-            .open(path(record.domain))?;
-        // A stale record of an earlier domain with this id may be held by a supervisor that is about to remove it.
+            .open(path(&record.uuid))?;
+        // A stale record of an earlier domain with this UUID may be held by a supervisor that is about to remove it.
         file_lock::lock(&file, true)?;
         let held = Self { file, record };
         held.write()?;
         Ok(held)
+    }
+
+    /// Notes the domain's id.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_domain(&mut self, domain: u16) -> io::Result<()> {
+        self.record.domain = Some(domain);
+        self.write()
     }
 
     /// Changes the phase.
@@ -108,29 +118,32 @@ pub fn all() -> Vec<Record> {
 /// The record of one domain.
 #[must_use]
 pub fn of(domain: u16) -> Option<Record> {
-    serde_json::from_slice(&fs::read(path(domain)).ok()?).ok()
+    all()
+        .into_iter()
+        .find(|record| record.domain == Some(domain))
 }
 
-/// Locks a domain's record if nobody holds it.
+/// Locks the record of the domain `uuid` if nobody holds it.
 #[must_use]
-pub fn try_hold(domain: u16) -> Option<Held> {
-    let file = OpenOptions::new().write(true).open(path(domain)).ok()?;
+pub fn try_hold(uuid: &str) -> Option<Held> {
+    let file = OpenOptions::new().write(true).open(path(uuid)).ok()?;
     if !file_lock::lock(&file, false).ok()? {
         return None;
     }
     // Read under the lock: what was read before may be old.
-    let record = of(domain)?;
+    let record = serde_json::from_slice(&fs::read(path(uuid)).ok()?).ok()?;
     Some(Held { file, record })
 }
 
 /// Forgets a domain.
-pub fn remove(domain: u16) {
-    let _ = fs::remove_file(path(domain));
+pub fn remove(uuid: &str) {
+    let _ = fs::remove_file(path(uuid));
 }
 
 /// Notes a domain's new name.
 pub(super) fn rename(domain: u16, name: &str) {
-    if let Some(mut held) = try_hold(domain) {
+    let held = of(domain).and_then(|record| try_hold(&record.uuid));
+    if let Some(mut held) = held {
         held.record.config.name = name.to_owned();
         // The record is for restarts only: the store's name is what counts now.
         let _ = held.write();

@@ -59,23 +59,26 @@ pub fn supervise() -> Result<(), ToolError> {
     if !file_lock::lock(&lock, false)? {
         return Ok(());
     }
+    let mut tools = Toolstack::open()?;
     loop {
-        let tools = Toolstack::open()?;
-        match watch(&tools) {
-            Ok(()) => return Ok(()),
-            // The store's daemon was restarted: connect again.
-            Err(error) => eprintln!("xeno supervise: {error}"),
-        }
-        std::thread::sleep(Duration::from_secs(1));
+        let Err(error) = watch(&tools);
+        eprintln!("xeno supervise: {error}");
+        // The store's daemon is being started again: connect as soon as it is there.
+        tools = loop {
+            std::thread::sleep(Duration::from_secs(1));
+            if let Ok(tools) = Toolstack::open() {
+                break tools;
+            }
+        };
     }
 }
 
-fn watch(tools: &Toolstack) -> Result<(), ToolError> {
+fn watch(tools: &Toolstack) -> Result<std::convert::Infallible, ToolError> {
     tools.store.watch("@releaseDomain", "end")?;
     loop {
         for record in record::all() {
             if let Err(error) = look_after(tools, &record) {
-                eprintln!("domain {} ({}): {error}", record.domain, record.config.name);
+                eprintln!("{} ({}): {error}", record.config.name, record.uuid);
             }
         }
         tools.store.event(Some(INTERVAL))?;
@@ -85,20 +88,28 @@ fn watch(tools: &Toolstack) -> Result<(), ToolError> {
 /// Does what one domain needs.
 fn look_after(tools: &Toolstack, seen: &Record) -> Result<(), ToolError> {
     // Held by its creator, or by whoever is destroying it.
-    let Some(held) = record::try_hold(seen.domain) else {
+    let Some(held) = record::try_hold(&seen.uuid) else {
         return Ok(());
     };
     let record = held.record.clone();
-    let domain = record.domain;
-    let info = tools.xen.domain_info(DomId(domain))?;
-    let info = info.filter(|info| uuid_of(info).to_string() == record.uuid);
+    let domains = tools.xen.domains()?;
+    let info = domains
+        .iter()
+        .find(|info| uuid_of(info).to_string() == record.uuid);
     let Some(info) = info else {
-        // Gone by another way; its nodes may not be.
-        println!("domain {domain} ({}) is gone", record.config.name);
-        return destroy(tools, domain);
+        // Gone by another way, or never made; its nodes may still be there.
+        println!("{} ({}) is gone", record.config.name, record.uuid);
+        if let Some(domain) = record.domain
+            && tools.xen.domain_info(DomId(domain))?.is_none()
+        {
+            destroy(tools, domain)?;
+        }
+        record::remove(&record.uuid);
+        return Ok(());
     };
+    let domain = info.domain.0;
     match record.phase {
-        Phase::Building | Phase::Foreground => {
+        Phase::Building => {
             println!(
                 "domain {domain} ({}) was left by its creator: destroyed",
                 record.config.name
@@ -106,9 +117,10 @@ fn look_after(tools: &Toolstack, seen: &Record) -> Result<(), ToolError> {
             return destroy(tools, domain);
         }
         Phase::Preserved => return Ok(()),
-        Phase::Ready => {}
+        // A creator that watched it itself and was killed leaves it to the supervisor.
+        Phase::Ready | Phase::Foreground => {}
     }
-    let Some(reason) = State::of(&info).shutdown else {
+    let Some(reason) = State::of(info).shutdown else {
         return Ok(());
     };
     let action = action_for(&record, reason);
@@ -119,7 +131,7 @@ fn look_after(tools: &Toolstack, seen: &Record) -> Result<(), ToolError> {
         action.map_or("left as it is", Action::name)
     );
     match action {
-        Some(action) => act(tools, held, action),
+        Some(action) => act(tools, held, domain, action),
         None => Ok(()),
     }
 }
@@ -138,9 +150,13 @@ pub fn action_for(record: &Record, reason: Reason) -> Option<Action> {
     }
 }
 
-fn act(tools: &Toolstack, mut held: record::Held, action: Action) -> Result<(), ToolError> {
+fn act(
+    tools: &Toolstack,
+    mut held: record::Held,
+    domain: u16,
+    action: Action,
+) -> Result<(), ToolError> {
     let record = held.record.clone();
-    let domain = record.domain;
     match action {
         Action::Destroy => destroy(tools, domain),
         Action::Restart => {
@@ -153,25 +169,21 @@ fn act(tools: &Toolstack, mut held: record::Held, action: Action) -> Result<(), 
             drop(held);
             let name = format!("{}-{domain}", record.config.name);
             lookup::rename(tools, domain, &name)?;
-            let mut fresh = record.clone();
             // The old domain keeps its UUID.
-            fresh.config.uuid = None;
-            restart(tools, &fresh)
+            restart(tools, &record)
         }
     }
 }
 
 fn restart(tools: &Toolstack, record: &Record) -> Result<(), ToolError> {
     let mut config = record.config.clone();
-    if config.uuid.is_none() {
-        config.uuid = Some(record.uuid.clone()).filter(|_| {
-            // Kept over a restart, unless the old domain is still there with it.
-            tools
-                .xen
-                .domain_info(DomId(record.domain))
-                .is_ok_and(|info| info.is_none())
-        });
-    }
+    // Kept over a restart, unless the old domain is still there with it.
+    let taken = tools
+        .xen
+        .domains()?
+        .iter()
+        .any(|info| uuid_of(info).to_string() == record.uuid);
+    config.uuid = Some(record.uuid.clone()).filter(|_| !taken);
     let created = create(tools, &config)
         .map_err(|error| ToolError::new(Code::Other, format!("restart failed: {error}")))?;
     let start = Start {

@@ -11,8 +11,8 @@ use hypercall_abi::domctl::{
     DOMCTL_INTERFACE_VERSION, Domctl, DomctlAddressSize, DomctlCmd, DomctlCreatedomain,
     DomctlGetdomaininfo, DomctlGetvcpuinfo, DomctlHypercallInit, DomctlMaxMem, DomctlMaxVcpus,
     DomctlNodeaffinity, DomctlSchedCredit2, DomctlSchedulerOp, DomctlSchedulerOpCmd,
-    DomctlSchedulerOpU, DomctlSendtrigger, DomctlTscInfo, DomctlU, DomctlVcpuaffinity,
-    DomctlVcpucontext, SchedulerId, SendTrigger, VcpuAffinityFlags,
+    DomctlSchedulerOpU, DomctlSendtrigger, DomctlSettimeoffset, DomctlTscInfo, DomctlU,
+    DomctlVcpuaffinity, DomctlVcpucontext, SchedulerId, SendTrigger, VcpuAffinityFlags,
 };
 use hypercall_abi::xen::{DomId, HypercallNr, XenctlBitmap};
 use zerocopy::{FromZeros, IntoBytes};
@@ -164,6 +164,18 @@ impl dyn Xen + '_ {
     pub fn set_tsc(&self, domain: DomId, info: DomctlTscInfo) -> Result<(), XenError> {
         let payload = DomctlU::from_tsc_info(info);
         self.domctl(DomctlCmd::SETTSCINFO, domain, payload, Vec::new())
+            .map(|_| ())
+    }
+
+    /// Shifts the domain's clock from UTC.
+    ///
+    /// # Errors
+    /// No such domain.
+    pub fn set_time_offset(&self, domain: DomId, seconds: i64) -> Result<(), XenError> {
+        let payload = DomctlU::from_settimeoffset(DomctlSettimeoffset {
+            time_offset_seconds: seconds,
+        });
+        self.domctl(DomctlCmd::SETTIMEOFFSET, domain, payload, Vec::new())
             .map(|_| ())
     }
 
