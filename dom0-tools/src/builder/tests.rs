@@ -266,13 +266,13 @@ fn an_older_kernel_has_its_p2m_and_ramdisk_in_the_mapping() {
 fn single_pages_serve_where_no_large_extents_are_left() {
     let xen = FakeXen::new(1 << 20);
     xen.state().large = false;
-    build_in(&xen, &kernel(&[0x90; 100], true), None, 8).unwrap();
+    build_in(&xen, &kernel(&[0x90; 5000], true), None, 8).unwrap();
     assert_eq!(guest(&xen).domain.p2m.len(), 2048);
 }
 
 #[test]
 fn refusals_name_the_cause_and_the_way_out() {
-    let good = kernel(&[0x90; 100], true);
+    let good = kernel(&[0x90; 5000], true);
     let refusal = |image: &[u8], ramdisk: Option<&[u8]>, mib, free| {
         let xen = FakeXen::new(free);
         let error = build_in(&xen, image, ramdisk, mib).unwrap_err().to_string();
