@@ -16,6 +16,9 @@ impl Memory {
         order: u32,
         options: AllocOptions,
     ) -> Option<Mfn> {
+        if options.is_impossible() {
+            return None;
+        }
         let width = options
             .address_bits
             .map(|bits| bits.saturating_sub(crate::num::PAGE_SHIFT));
