@@ -71,7 +71,12 @@ impl<'p> PageTables<'p> {
             base: 0
         }];
         let mut next = bootstrap.start + 1;
-        cover(&mut tables, &mut next, plan.v_start..plan.v_end, plan.table_order);
+        cover(
+            &mut tables,
+            &mut next,
+            plan.v_start..plan.v_end,
+            plan.table_order,
+        );
         debug_assert_eq!(next, bootstrap.end);
         if !plan.p2m.in_mapping {
             next = plan.p2m.pfn.get() + plan.p2m.frames;
