@@ -6,6 +6,7 @@
 //! `root=` names a file system to go on with, such as Debian's.
 
 mod modules;
+pub mod stock_xl;
 
 use crate::{artifacts::busybox, cpio::Archive, programs32};
 use anyhow::{Context, Result};
@@ -18,7 +19,7 @@ use std::process::Command;
 const INIT: &[u8] = include_bytes!("../../dom0/init");
 
 /// Scripts under `/checks`, by name.
-const CHECKS: [(&str, &[u8]); 7] = [
+const CHECKS: [(&str, &[u8]); 8] = [
     ("button", include_bytes!("../../dom0/checks/button")),
     ("disk", include_bytes!("../../dom0/checks/disk")),
     ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
@@ -26,6 +27,7 @@ const CHECKS: [(&str, &[u8]); 7] = [
     ("fpu", include_bytes!("../../dom0/checks/fpu")),
     ("hotplug", include_bytes!("../../dom0/checks/hotplug")),
     ("stress", include_bytes!("../../dom0/checks/stress")),
+    ("ticks", include_bytes!("../../dom0/checks/ticks")),
 ];
 
 /// Kernel modules of the interactive image: what a toolstack in dom0 opens.
