@@ -83,6 +83,7 @@ impl<M: Machine> Hypervisor<M> {
             Demand {
                 nr_pages,
                 initrd_len: image.initrd.len() as u64,
+                ..Demand::default()
             },
         )?;
         log::info!(
