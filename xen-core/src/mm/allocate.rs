@@ -16,6 +16,9 @@ pub struct AllocOptions {
     pub address_bits: Option<u32>,
     /// The only node that will do.
     pub exact_node: Option<u32>,
+    /// What the frames hold does not matter: whoever gets them may see it and will overwrite it. For the first domain
+    /// at boot only, when no other has had them.
+    pub uncleared: bool,
 }
 
 /// Nodes of the machine: all memory is one.
@@ -28,6 +31,7 @@ impl AllocOptions {
         Self {
             address_bits: if bits == 0 { None } else { Some(bits) },
             exact_node: None,
+            uncleared: false,
         }
     }
 
@@ -71,7 +75,7 @@ impl Memory {
             list.claim -= claimed;
             claimed
         };
-        let start = self.take_clean(machine, order, options.width(), claimed);
+        let start = self.take_clean(machine, order, options, claimed);
         let Some(start) = start else {
             let mut list = pages.lock();
             pages.subtract_total(count);
@@ -89,7 +93,7 @@ impl Memory {
         machine: &M,
         pages: &OwnedPages,
     ) -> Option<Mfn> {
-        let mfn = self.take_clean(machine, 0, None, 0)?;
+        let mfn = self.take_clean(machine, 0, AllocOptions::default(), 0)?;
         let info = self.frames.get(mfn)?;
         self.set_fixed_type(mfn, PageType::Writable);
         pages.add_shared();
@@ -137,7 +141,7 @@ impl Memory {
         &self,
         machine: &M,
         order: u32,
-        width: Option<u32>,
+        options: AllocOptions,
         claimed: u64,
     ) -> Option<Mfn> {
         let count = 1u64.checked_shl(order)?;
@@ -148,7 +152,7 @@ impl Memory {
             if buddy.free_frames() < promised.saturating_add(count) {
                 return None;
             }
-            let start = buddy.take(&self.frames, order, width)?;
+            let start = buddy.take(&self.frames, order, options.width())?;
             self.claims.fetch_sub(claimed, Ordering::SeqCst);
             start
         };
@@ -173,7 +177,9 @@ impl Memory {
         for i in 0..count {
             let mfn = start.offset(i);
             self.reset_type(mfn);
-            machine.zero(mfn);
+            if !options.uncleared {
+                machine.zero(mfn);
+            }
             if let Some(entry) = machine.m2p(mfn) {
                 entry.store(Pfn::INVALID.get(), Ordering::Relaxed);
             }

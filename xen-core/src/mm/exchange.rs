@@ -19,10 +19,7 @@ impl Memory {
         if options.is_impossible() {
             return None;
         }
-        let width = options
-            .address_bits
-            .map(|bits| bits.saturating_sub(crate::num::PAGE_SHIFT));
-        self.take_clean(machine, order, width, 0)
+        self.take_clean(machine, order, options, 0)
     }
 
     /// Gives frames of [`Memory::allocate_detached`] back.
