@@ -6,6 +6,7 @@
 mod clock;
 mod cpus;
 mod devices;
+mod flush_requests;
 mod frames;
 mod guest;
 mod heap;
@@ -14,6 +15,7 @@ mod pv_cpu;
 pub use clock::{Clock, TscScale, WallTime};
 pub use cpus::{CpuMask, Cpus, Flush};
 pub use devices::{ConsoleIo, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger, Width};
+pub use flush_requests::FlushRequests;
 pub use frames::{FrameWords, Frames};
 pub use guest::{GuestFault, GuestMemory};
 pub use heap::HeapMemory;
