@@ -115,6 +115,8 @@ pub struct Scenario {
     pub dom0_append: String,
     /// Whether dom0 gets our initramfs.
     pub initramfs: bool,
+    /// Whether that has Debian's toolstack in it, and guests.
+    pub stock_xl: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// Patterns of [`FATAL`] that belong to this scenario.
@@ -144,6 +146,7 @@ impl Scenario {
             kernel: Kernel::Linux,
             dom0_append: "console=hvc0".into(),
             initramfs: true,
+            stock_xl: false,
             steps: Vec::new(),
             tolerated: Vec::new(),
             long: false,
@@ -202,6 +205,16 @@ impl Scenario {
     #[must_use]
     pub fn disk(self) -> Self {
         Self { disk: true, ..self }
+    }
+
+    /// Give dom0 Debian's toolstack, guests, and memory left for them.
+    #[must_use]
+    pub fn stock_xl(self) -> Self {
+        Self {
+            stock_xl: true,
+            append: "dom0_mem=512M,max:512M",
+            ..self
+        }
     }
 
     /// Boot from a CD through GRUB.

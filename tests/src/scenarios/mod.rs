@@ -5,6 +5,7 @@ mod conformance;
 mod dom0;
 mod power;
 mod pv_kernels;
+mod stock_xl;
 
 use crate::scenario::Scenario;
 
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Scenario> {
         bad_input::scenarios(),
         power::scenarios(),
         dom0::scenarios(),
+        stock_xl::scenarios(),
     ]
     .concat()
 }
