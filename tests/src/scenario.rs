@@ -117,6 +117,8 @@ pub struct Scenario {
     pub initramfs: bool,
     /// Whether that has Debian's toolstack in it, and guests.
     pub stock_xl: bool,
+    /// Whether the toolstack is in it and runs.
+    pub toolstack: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// Patterns of [`FATAL`] that belong to this scenario.
@@ -147,6 +149,7 @@ impl Scenario {
             dom0_append: "console=hvc0".into(),
             initramfs: true,
             stock_xl: false,
+            toolstack: false,
             steps: Vec::new(),
             tolerated: Vec::new(),
             long: false,
@@ -234,6 +237,15 @@ impl Scenario {
             emulator: Emulator::Bochs,
             patience,
             ..self.cpu(model).grub()
+        }
+    }
+
+    /// Start the toolstack in dom0.
+    #[must_use]
+    pub fn toolstack(self) -> Self {
+        Self {
+            toolstack: true,
+            ..self
         }
     }
 

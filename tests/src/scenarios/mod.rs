@@ -3,6 +3,7 @@
 mod bad_input;
 mod conformance;
 mod dom0;
+mod guests;
 mod power;
 mod pv_kernels;
 mod stock_xl;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Scenario> {
         power::scenarios(),
         dom0::scenarios(),
         stock_xl::scenarios(),
+        guests::scenarios(),
     ]
     .concat()
 }
