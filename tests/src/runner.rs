@@ -49,10 +49,12 @@ impl Bench {
         scenarios: &[Scenario],
     ) -> Result<Self> {
         let mut initramfs = Initramfs::new()?;
-        let vectors = rust::dom0_program("vectors")?;
-        let contents =
-            std::fs::read(&vectors).with_context(|| format!("read {}", vectors.display()))?;
-        initramfs.add("checks/vectors", 0o755, &contents);
+        for name in ["vectors", "stress"] {
+            let program = rust::dom0_program(name)?;
+            let contents =
+                std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;
+            initramfs.add(&format!("programs/{name}"), 0o755, &contents);
+        }
         if let Some(folder) = &linux.modules {
             let modules = [&DOM0_MODULES[..], &BUTTON_MODULES].concat();
             initramfs.add_modules(folder, "order", &modules)?;

@@ -18,12 +18,14 @@ use std::process::Command;
 const INIT: &[u8] = include_bytes!("../../dom0/init");
 
 /// Scripts under `/checks`, by name.
-const CHECKS: [(&str, &[u8]); 5] = [
+const CHECKS: [(&str, &[u8]); 7] = [
     ("button", include_bytes!("../../dom0/checks/button")),
     ("disk", include_bytes!("../../dom0/checks/disk")),
     ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
     ("shell", include_bytes!("../../dom0/checks/shell")),
     ("fpu", include_bytes!("../../dom0/checks/fpu")),
+    ("hotplug", include_bytes!("../../dom0/checks/hotplug")),
+    ("stress", include_bytes!("../../dom0/checks/stress")),
 ];
 
 /// Kernel modules of the interactive image: what a toolstack in dom0 opens.

@@ -61,6 +61,33 @@ pub fn scenarios() -> Vec<Scenario> {
         .check("fpu")
         .end(End::PowerOff),
         Scenario::linux(
+            "dom0-smp2",
+            "two processors under load keep memory, time and processes right",
+        )
+        .smp(2)
+        .dom0_append("checks=shell,stress then=poweroff")
+        .check("shell")
+        .check("stress")
+        .end(End::PowerOff),
+        Scenario::linux(
+            "dom0-smp4",
+            "four processors under load, which leave and come back",
+        )
+        .smp(4)
+        .dom0_append("checks=stress,hotplug,fpu then=reboot")
+        .check("stress")
+        .check("hotplug")
+        .check("fpu")
+        .end(End::Reset),
+        Scenario::linux("dom0-maxcpus", "option maxcpus leaves processors out")
+            .smp(4)
+            .append("maxcpus=3")
+            .dom0_append("checks=shell then=poweroff")
+            .expect("Brought up 3 CPUs")
+            .expect("smp: Brought up 1 node, 3 CPUs")
+            .check("shell")
+            .end(End::PowerOff),
+        Scenario::linux(
             "dom0-console",
             "commands typed at the serial line reach the shell",
         )

@@ -20,6 +20,8 @@ const LOW_MEMORY_END: u64 = 1 << 20;
 const HEAP_BASE_SIZE: u64 = 24 << 20;
 const HEAP_SHARE: u64 = 128;
 const TABLES_BASE_SIZE: u64 = 4 << 20;
+/// Stacks, descriptor window and system-call stubs of a processor, and what maps them.
+const TABLES_PER_CPU: u64 = 192 << 10;
 
 /// Ranges that the plan has to work around or hands out.
 pub type Ranges = ArrayVec<PhysRange, 320>;
@@ -62,11 +64,12 @@ impl core::fmt::Display for TooLittleMemory {
 
 impl Plan {
     /// Chooses the hypervisor's memory from `memory`, away from everything in `taken` (the image, boot modules, the
-    /// loader's data). The page-table pool ends below `tables_limit`.
+    /// loader's data), for `cpus` processors. The page-table pool ends below `tables_limit`.
     pub fn choose(
         memory: &E820,
         taken: &[PhysRange],
         tables_limit: u64,
+        cpus: u64,
     ) -> Result<Self, TooLittleMemory> {
         let usable = memory.ram_bytes();
         let frames = memory.ram_end() / PAGE;
@@ -77,6 +80,7 @@ impl Plan {
         // One 8-byte entry maps 4 KiB, or 2 MiB in the direct map; twice that, and a base for the edges.
         let tables = round_up(
             TABLES_BASE_SIZE
+                .saturating_add(cpus.saturating_mul(TABLES_PER_CPU))
                 .saturating_add(own / 256)
                 .saturating_add(memory.ram_end() >> 17),
         );
@@ -190,7 +194,7 @@ mod tests {
     fn small_machine() {
         let memory = memory(&[(0, 0x9fc00), (0x10_0000, 0x1ffe_0000)]);
         let module = PhysRange::new(0x51_0000, 0x151_1234);
-        let plan = Plan::choose(&memory, &[IMAGE, module], FOUR_GIB).unwrap();
+        let plan = Plan::choose(&memory, &[IMAGE, module], FOUR_GIB, 1).unwrap();
         assert_eq!(plan.frames, 0x1ffe0);
         assert!(plan.frame_table.len() >= plan.frames * FRAME_RECORD_SIZE);
         assert!(plan.m2p.len() >= plan.frames * M2P_ENTRY_SIZE);
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn memory_above_four_gib_takes_the_large_pieces_but_not_the_tables() {
         let memory = memory(&[(0x10_0000, 0xc000_0000), (FOUR_GIB, FOUR_GIB + 0x4000_0000)]);
-        let plan = Plan::choose(&memory, &[IMAGE], FOUR_GIB).unwrap();
+        let plan = Plan::choose(&memory, &[IMAGE], FOUR_GIB, 1).unwrap();
         assert!(plan.heap.start >= FOUR_GIB);
         assert!(plan.tables.end <= 0xc000_0000);
         assert_eq!(plan.frames, (FOUR_GIB + 0x4000_0000) / PAGE);
@@ -231,6 +235,7 @@ mod tests {
             &memory(&[(0, 0x9fc00), (0x10_0000, 0x100_0000)]),
             &[IMAGE],
             FOUR_GIB,
+            1,
         )
         .unwrap_err();
         assert_eq!(error.usable, 0x9fc00 + 0xf0_0000);

@@ -51,22 +51,35 @@ pub struct PolicyError {
 }
 
 impl PolicyError {
-    const fn at_leaf(errno: Errno, leaf: u32, subleaf: u32) -> Self {
+    const fn nowhere(errno: Errno) -> Self {
         Self {
             errno,
+            leaf: u32::MAX,
+            subleaf: u32::MAX,
+            msr: u32::MAX,
+        }
+    }
+
+    const fn at_leaf(errno: Errno, leaf: u32, subleaf: u32) -> Self {
+        Self {
             leaf,
             subleaf,
-            msr: u32::MAX,
+            ..Self::nowhere(errno)
         }
     }
 
     const fn at_msr(errno: Errno, msr: u32) -> Self {
         Self {
-            errno,
-            leaf: u32::MAX,
-            subleaf: u32::MAX,
             msr,
+            ..Self::nowhere(errno)
         }
+    }
+}
+
+impl From<Errno> for PolicyError {
+    /// A failure that is no leaf's and no MSR's.
+    fn from(errno: Errno) -> Self {
+        Self::nowhere(errno)
     }
 }
 

@@ -98,12 +98,16 @@ impl<M: Machine> Hypervisor<M> {
                 privileges: Privileges {
                     control: true,
                     hardware: true,
+                    xenstore: false,
                 },
                 max_vcpus: self.dom0_vcpus(),
                 max_evtchn_port: u32::MAX,
                 max_grant_frames: GRANT_FRAMES,
                 max_maptrack_frames: MAPTRACK_FRAMES,
                 cpu_policy: self.policies.hardware_domain(),
+                handle: [0; 16],
+                ssidref: 0,
+                paused: false,
             })
             .map_err(|_| too_little(plan.pages_needed, 0))?;
         domain.pages.set_max_pages(u64::from(u32::MAX));

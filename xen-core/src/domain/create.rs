@@ -6,16 +6,13 @@ use alloc::sync::Arc;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
-use super::{Domain, DomainParts, Privileges, Vcpu, VcpuCtx, VcpuInfo};
+use super::{Domain, DomainParts, Privileges, Vcpu, VcpuCtx, VcpuFlags};
 use crate::cpu_policy::CpuPolicy;
 use crate::evtchn::EventChannels;
 use crate::grant::GrantTable;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::num::VcpuId;
-
-/// vCPUs whose `vcpu_info` is in the shared page from the start (LEGACY_MAX_VCPUS).
-const LEGACY_VCPUS: u32 = 32;
 
 /// Frames that a grant table has at once.
 const INITIAL_GRANT_FRAMES: u32 = 1;
@@ -37,6 +34,12 @@ pub struct DomainConfig {
     pub max_maptrack_frames: u32,
     /// Its view of the processor.
     pub cpu_policy: Arc<CpuPolicy>,
+    /// Its UUID.
+    pub handle: [u8; 16],
+    /// Its security label.
+    pub ssidref: u32,
+    /// It starts with one pause of the toolstack's.
+    pub paused: bool,
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -59,6 +62,9 @@ impl<M: Machine> Hypervisor<M> {
             events: EventChannels::new(config.max_evtchn_port),
             grants: GrantTable::new(config.max_grant_frames, config.max_maptrack_frames),
             cpu_policy: config.cpu_policy,
+            handle: config.handle,
+            ssidref: config.ssidref,
+            paused: config.paused,
         });
         self.publish_wallclock(&domain);
         // A table has a frame from the start: the toolstack writes its first entries before the guest runs.
@@ -86,17 +92,23 @@ impl<M: Machine> Hypervisor<M> {
         let _ = self.mem.close_account(domain.id);
     }
 
-    /// Creates vCPU `id`, down and uninitialised.
+    /// Creates vCPU `id`, down and uninitialised, unless it exists.
     pub fn create_vcpu(&self, domain: &Arc<Domain>, id: VcpuId) -> Arc<Vcpu> {
-        let info = (id.0 < LEGACY_VCPUS).then(|| VcpuInfo {
-            mfn: domain.shared_info,
-            first_word: id.0 as usize * VcpuInfo::WORDS,
-        });
+        let info = domain.first_vcpu_info(id);
         let ctx = Box::new(VcpuCtx::new(self.machine.fpu_area_size()));
         let vcpu = Vcpu::new(domain, id, info, ctx, self.machine.now_ns());
-        domain.add_vcpu(vcpu.clone());
+        {
+            // Under the lock of pauses and shutdowns: what stops the domain stops its new vCPUs too.
+            let life = domain.ending.lock();
+            let mut flags = VcpuFlags::empty();
+            flags.set(VcpuFlags::PAUSED, domain.is_paused());
+            flags.set(VcpuFlags::SHUTDOWN, life.shutdown.is_some());
+            vcpu.set_flags(flags);
+            domain.add_vcpu(vcpu.clone());
+        }
         self.publish_time(&vcpu);
-        vcpu
+        // Another processor may have been faster.
+        domain.vcpu(id).cloned().unwrap_or(vcpu)
     }
 }
 
@@ -125,6 +137,9 @@ mod tests {
                 max_grant_frames: 4,
                 max_maptrack_frames: 4,
                 cpu_policy: hv.policies.hardware_domain(),
+                handle: [0; 16],
+                ssidref: 0,
+                paused: false,
             };
             for _ in 0..2 {
                 let made = hv.create_domain(config.clone());

@@ -59,8 +59,10 @@ impl Domain {
             flags.insert(activity);
         }
         flags.set(Dominf::DYING, ending.dead);
-        flags.set(Dominf::SHUTDOWN, ending.shutdown.is_some());
+        flags.set(Dominf::SHUTDOWN, ending.stopped);
         flags.set(Dominf::PAUSED, self.pause_count.load(Ordering::SeqCst) != 0);
+        flags.set(Dominf::DEBUGGED, self.debugged.load(Ordering::Relaxed));
+        flags.set(Dominf::XS_DOMAIN, self.privileges.xenstore);
         // ABI: all ones in the upper half while no code was given.
         let code = ending.shutdown_code.unwrap_or(u32::MAX) << DOMINF_SHUTDOWNSHIFT;
         let mut emulation = X86EmulationFlags::empty();
@@ -79,7 +81,7 @@ impl Domain {
             cpu_time,
             nr_online_vcpus: online,
             max_vcpu_id,
-            ssidref: 0,
+            ssidref: self.ssidref,
             handle: *self.handle.lock(),
             cpupool: 0,
             gpaddr_bits: u8::try_from(address_bits).unwrap_or(u8::MAX),

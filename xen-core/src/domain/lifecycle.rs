@@ -1,12 +1,16 @@
 //! How a domain ends: shutdown, and what the toolstack hears of it.
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
+use hypercall_abi::sched::ShutdownReason;
 use hypercall_abi::xen::Virq;
 
 use super::{Domain, VcpuFlags};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
+use crate::num::Port;
+use crate::outcome::Stop;
 
 impl<M: Machine> Hypervisor<M> {
     /// Shuts `domain` down with a SHUTDOWN_* reason; the first reason wins. For the hardware domain this acts on the
@@ -31,10 +35,27 @@ impl<M: Machine> Hypervisor<M> {
         self.note_stopped(domain);
     }
 
+    /// Lets a domain that has shut down go on (XEN_DOMCTL_resumedomain).
+    ///
+    /// # Errors
+    /// Preempted: call again.
+    pub fn resume(&self, domain: &Arc<Domain>) -> Result<(), Stop> {
+        self.at_rest(domain, || {
+            let mut ending = domain.ending.lock();
+            ending.shutdown = None;
+            ending.shutdown_code = None;
+            ending.stopped = false;
+            for vcpu in domain.vcpus() {
+                vcpu.clear_flags(VcpuFlags::SHUTDOWN);
+            }
+            Ok(())
+        })
+    }
+
     /// Raises VIRQ_DOM_EXC once, when every vCPU of a shut-down domain is off its processor. Called at the shutdown
     /// and whenever a vCPU of such a domain leaves a processor.
     pub fn note_stopped(&self, domain: &Arc<Domain>) {
-        {
+        let suspended = {
             let mut ending = domain.ending.lock();
             if ending.shutdown.is_none() || ending.stopped {
                 return;
@@ -43,7 +64,14 @@ impl<M: Machine> Hypervisor<M> {
                 return;
             }
             ending.stopped = true;
+            ending.shutdown == Some(ShutdownReason::SUSPEND.0)
+        };
+        let port = Port(domain.suspend_port.load(Ordering::Relaxed));
+        if suspended && port.0 != 0 {
+            // A port that is not bound any more is the toolstack's own mistake.
+            let _ = self.send_event(domain, port);
+        } else {
+            self.send_global_virq(Virq::DOM_EXC);
         }
-        self.send_global_virq(Virq::DOM_EXC);
     }
 }

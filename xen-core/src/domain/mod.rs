@@ -2,11 +2,13 @@
 
 pub mod access;
 mod create;
+mod destroy;
 mod info;
 mod info_page;
 mod lifecycle;
 mod pair;
 mod pause;
+mod rights;
 mod table;
 mod vcpu;
 mod vcpu_ctx;
@@ -14,13 +16,15 @@ mod vcpu_ctx;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 use spin::Once;
 
 pub use create::DomainConfig;
 pub use info_page::VcpuInfo;
+pub use rights::{IoRights, Ranges};
 pub use table::DomainTable;
 pub use vcpu::{PollState, Runstate, Vcpu, VcpuFlags};
 pub use vcpu_ctx::{
@@ -28,11 +32,15 @@ pub use vcpu_ctx::{
     PendingException, Segments, VcpuCtx,
 };
 
+use crate::cpu_policy::CpuPolicy;
 use crate::evtchn::EventChannels;
 use crate::grant::GrantTable;
 use crate::mm::OwnedPages;
 use crate::num::{Mfn, VcpuId};
 use crate::sync::{Rank, RankedMutex};
+
+/// vCPUs whose `vcpu_info` is in the shared page from the start (XEN_LEGACY_MAX_VCPUS).
+const LEGACY_VCPUS: u32 = 32;
 
 /// What a domain may do beyond the ordinary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,6 +49,8 @@ pub struct Privileges {
     pub control: bool,
     /// Owns the machine's devices ("hardware domain").
     pub hardware: bool,
+    /// Serves xenstore (XEN_DOMCTL_CDF_xs_domain): may ask who exists.
+    pub xenstore: bool,
 }
 
 /// State of [`Domain`] that changes together: how it ends.
@@ -67,6 +77,8 @@ pub struct Domain {
     pub privileges: Privileges,
     /// UUID given by the toolstack; zeroes for dom0.
     pub handle: RankedMutex<[u8; 16]>,
+    /// Security label given by the toolstack; nothing depends on it.
+    pub ssidref: u32,
     /// Frames it owns.
     pub pages: Arc<OwnedPages>,
     /// The shared_info frame (owned by the domain, allocated by the hypervisor).
@@ -83,12 +95,28 @@ pub struct Domain {
     pub ending: RankedMutex<Ending>,
     /// Times the toolstack paused it.
     pub pause_count: AtomicU32,
+    /// Operations of the hypervisor that keep it from running.
+    holds: AtomicU32,
+    /// It has been unpaused for the first time: its policy is fixed from then on.
+    has_run: AtomicBool,
+    /// A processor is taking it apart.
+    teardown: AtomicBool,
+    /// Ports and device frames it was given.
+    pub rights: RankedMutex<IoRights>,
+    /// How it wants the time-stamp counter (XEN_CPUID_TSC_MODE_*).
+    pub tsc_mode: AtomicU32,
+    /// How often its time was set, on all hosts it has been on.
+    pub tsc_incarnation: AtomicU32,
+    /// Port that is notified when it has suspended, in place of VIRQ_DOM_EXC (XEN_DOMCTL_subscribe); 0 = none.
+    pub suspend_port: AtomicU32,
+    /// A debugger is attached (XEN_DOMCTL_setdebugging).
+    pub debugged: AtomicBool,
     /// Processors whose TLBs may hold translations of this domain.
     pub dirty_cpus: RankedMutex<crate::machine::CpuMask>,
     /// Wall-clock offset of the domain in seconds (XEN_DOMCTL_settimeoffset).
     pub time_offset_s: AtomicU64,
     /// What CPUID and MSRs show.
-    pub cpu_policy: Arc<crate::cpu_policy::CpuPolicy>,
+    cpu_policy: RankedMutex<Arc<CpuPolicy>>,
     /// The PC's oldest ports, as a domain without rights to them sees them.
     pub legacy_ports: RankedMutex<crate::emulate::legacy_ports::LegacyPorts>,
     /// Watchdog timers (SCHEDOP_watchdog): absolute expiry in ns, 0 = not armed.
@@ -104,7 +132,8 @@ impl Domain {
         Arc::new(Self {
             id: parts.id,
             privileges: parts.privileges,
-            handle: RankedMutex::new(Rank::Machine, [0; 16]),
+            handle: RankedMutex::new(Rank::Machine, parts.handle),
+            ssidref: parts.ssidref,
             pages: parts.pages,
             shared_info: parts.shared_info,
             vcpus: vcpus.into_boxed_slice(),
@@ -112,16 +141,48 @@ impl Domain {
             grants: parts.grants,
             vm_assist: AtomicU64::new(0),
             ending: RankedMutex::new(Rank::DomainLife, Ending::default()),
-            pause_count: AtomicU32::new(0),
+            pause_count: AtomicU32::new(u32::from(parts.paused)),
+            holds: AtomicU32::new(0),
+            has_run: AtomicBool::new(!parts.paused),
+            teardown: AtomicBool::new(false),
+            rights: RankedMutex::new(Rank::Machine, IoRights::default()),
+            tsc_mode: AtomicU32::new(0),
+            tsc_incarnation: AtomicU32::new(0),
+            suspend_port: AtomicU32::new(0),
+            debugged: AtomicBool::new(false),
             dirty_cpus: RankedMutex::new(Rank::Machine, crate::machine::CpuMask::EMPTY),
             time_offset_s: AtomicU64::new(0),
-            cpu_policy: parts.cpu_policy,
+            cpu_policy: RankedMutex::new(Rank::Machine, parts.cpu_policy),
             legacy_ports: RankedMutex::new(
                 Rank::Machine,
                 crate::emulate::legacy_ports::LegacyPorts::default(),
             ),
             watchdogs: [AtomicU64::new(0), AtomicU64::new(0)],
         })
+    }
+
+    /// What CPUID and MSRs show.
+    #[must_use]
+    pub fn cpu_policy(&self) -> Arc<CpuPolicy> {
+        self.cpu_policy.lock().clone()
+    }
+
+    /// Replaces what CPUID and MSRs show.
+    ///
+    /// # Errors
+    /// `EEXIST` once the domain has run.
+    pub fn set_cpu_policy(&self, policy: CpuPolicy) -> Result<(), Errno> {
+        if self.has_run() {
+            return Err(Errno::EEXIST);
+        }
+        *self.cpu_policy.lock() = Arc::new(policy);
+        Ok(())
+    }
+
+    /// Whether it has been unpaused for the first time.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        self.has_run.load(Ordering::SeqCst)
     }
 
     /// The most vCPUs this domain can have.
@@ -146,6 +207,21 @@ impl Domain {
     /// The vCPUs that exist, in order of their ids.
     pub fn vcpus(&self) -> impl Iterator<Item = &Arc<Vcpu>> {
         self.vcpus.iter().filter_map(Once::get)
+    }
+
+    /// Where the `vcpu_info` of a vCPU is before it registers a place; `None` beyond what the shared page holds.
+    #[must_use]
+    pub fn first_vcpu_info(&self, id: VcpuId) -> Option<VcpuInfo> {
+        (id.0 < LEGACY_VCPUS).then(|| VcpuInfo {
+            mfn: self.shared_info,
+            first_word: id.0 as usize * VcpuInfo::WORDS,
+        })
+    }
+
+    /// Whether the toolstack or an operation under way keeps it from running. The lock of `ending` keeps the answer true.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.pause_count.load(Ordering::SeqCst) != 0 || self.holds.load(Ordering::SeqCst) != 0
     }
 
     /// Whether VMASST `bit` is on.
@@ -173,5 +249,11 @@ pub struct DomainParts {
     /// Its grant table.
     pub grants: GrantTable,
     /// Its view of the processor.
-    pub cpu_policy: Arc<crate::cpu_policy::CpuPolicy>,
+    pub cpu_policy: Arc<CpuPolicy>,
+    /// Its UUID.
+    pub handle: [u8; 16],
+    /// Its security label.
+    pub ssidref: u32,
+    /// It starts with one pause of the toolstack's.
+    pub paused: bool,
 }

@@ -182,6 +182,12 @@ impl Vcpu {
         self.info.store(info.pack(), Ordering::Release);
     }
 
+    /// Moves its `vcpu_info` to where it was at first, or nowhere.
+    pub fn reset_info(&self, info: Option<VcpuInfo>) {
+        self.info
+            .store(info.map_or(u64::MAX, VcpuInfo::pack), Ordering::Release);
+    }
+
     /// Whether it is on a processor right now.
     #[must_use]
     pub fn is_running(&self) -> bool {

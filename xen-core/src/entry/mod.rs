@@ -107,6 +107,7 @@ impl<M: Machine> Hypervisor<M> {
         if self.machine.take_nmi() {
             self.platform_nmi();
         }
+        self.forget_dead();
     }
 
     /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.
@@ -131,12 +132,11 @@ impl<M: Machine> Hypervisor<M> {
             }
         }
         if let Some(next) = self.sched.pick() {
-            let previous = cpu.current.as_ref().map(|running| running.vcpu.clone());
-            self.switch_out(cpu, regs);
-            if let Some(previous) = previous.filter(|vcpu| vcpu.is_runnable()) {
-                self.sched.enqueue(&previous);
+            self.take_off(cpu, regs);
+            if !self.switch_in(cpu, regs, &next) {
+                // Its context is being replaced (VCPUOP_initialise); whoever does that makes it runnable after.
+                return ControlFlow::Continue(());
             }
-            self.switch_in(cpu, regs, &next);
             self.sched.start_slice(self.machine.now_ns());
             self.program_timer(cpu.id);
             return ControlFlow::Continue(());
@@ -155,7 +155,7 @@ impl<M: Machine> Hypervisor<M> {
         if keep {
             self.note_runstate(cpu, crate::pv::switch::BLOCKED);
         } else {
-            self.switch_out(cpu, regs);
+            self.take_off(cpu, regs);
         }
         // A slice that ended while nobody runs would wake the processor again and again.
         if self.sched.end_slice() {
@@ -178,6 +178,16 @@ impl<M: Machine> Hypervisor<M> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Takes the current vCPU off, and lets it wait for its turn if it is runnable. It may have become so a moment ago:
+    /// who woke it still saw it on this processor, and left the rest to it.
+    fn take_off(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
+        let previous = cpu.current.as_ref().map(|running| running.vcpu.clone());
+        self.switch_out(cpu, regs);
+        if let Some(previous) = previous {
+            self.make_runnable(&previous);
+        }
     }
 
     fn note_runstate(&self, cpu: &CpuLocal, state: u32) {

@@ -19,6 +19,7 @@ mod virq;
 
 pub use port::{Binding, Peer};
 pub use table::EventChannels;
+pub use virq::is_global;
 
 /// What raising an event changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

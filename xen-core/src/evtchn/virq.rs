@@ -30,9 +30,9 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// Raises a global virtual interrupt in the hardware domain, which gets all of them.
+    /// Raises a global virtual interrupt in the hardware domain, or whoever was chosen for it.
     pub fn send_global_virq(&self, virq: Virq) {
-        if let Some(domain) = self.domains.hardware() {
+        if let Some(domain) = self.domains.virq_handler(virq) {
             self.send_domain_virq(&domain, virq);
         }
     }

@@ -12,7 +12,7 @@ use super::pci::{PciDevice, PciDevices};
 use super::pirq::{DomainPirqs, Mapping, PirqOwner};
 use super::state::{Board, State};
 use crate::machine::{Polarity, Trigger};
-use crate::num::{CpuId, Gsi, Mfn, Vector};
+use crate::num::{CpuId, Gsi, Mfn, Pirq, Vector};
 use crate::sync::{Rank, RankedMutex};
 
 /// All physical interrupts.
@@ -161,6 +161,14 @@ impl IrqTable {
     /// Allows or forbids a domain the use of an IRQ (XEN_DOMCTL_irq_permission).
     pub fn permit(&self, owner: PirqOwner, irq: u32, allowed: bool) {
         self.with_pirqs(owner, |pirqs| pirqs.permit(irq, allowed));
+    }
+
+    /// The IRQ behind a PIRQ, if the domain may use it.
+    #[must_use]
+    pub fn usable_irq(&self, owner: PirqOwner, pirq: Pirq) -> Option<u32> {
+        self.with_pirqs(owner, |pirqs| {
+            pirqs.irq(pirq).filter(|&irq| pirqs.may_use(irq))
+        })
     }
 
     /// Gives up everything of a domain. Returns the page of EOI bits, whose reference the caller drops.

@@ -11,7 +11,7 @@ use xen_core::machine::{
 };
 use xen_core::num::{CpuId, Gsi, Mfn, Vector};
 
-use crate::metal::cpu::{control, cpuid, debug, fpu, gdt, msr, percpu, segment};
+use crate::metal::cpu::{control, cpuid, debug, fpu, gdt, msr, percpu, segment, shootdown};
 use crate::metal::entry::guest_copy;
 use crate::metal::irq::{ioapic, lapic, msi};
 use crate::metal::mem::stacks::this_cpu;
@@ -63,9 +63,7 @@ impl Cpus for X86 {
     }
 
     fn online(&self) -> CpuMask {
-        let mut mask = CpuMask::EMPTY;
-        (0..percpu::count()).for_each(|cpu| mask.insert(CpuId(cpu)));
-        mask
+        percpu::online()
     }
 
     fn kick(&self, cpu: CpuId) {
@@ -79,16 +77,7 @@ impl Cpus for X86 {
     }
 
     fn flush_tlb(&self, mask: &CpuMask, what: Flush) {
-        // One processor runs. Others that join need a mailbox and an interrupt here.
-        if !mask.contains(self.this_cpu()) {
-            return;
-        }
-        match what {
-            Flush::All => x86_64::instructions::tlb::flush_all(),
-            Flush::Page(addr) => {
-                x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(addr))
-            }
-        }
+        shootdown::flush(mask, what);
     }
 
     fn must_yield(&self) -> bool {

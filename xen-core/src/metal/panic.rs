@@ -160,8 +160,9 @@ fn print_registers(frame: &HypervisorFrame) {
 fn begin() {
     x86_64::instructions::interrupts::disable();
     if PANICKING.swap(true, Ordering::SeqCst) {
-        power::halt();
+        power::halt_this_cpu();
     }
+    power::stop_others();
     prepare();
 }
 

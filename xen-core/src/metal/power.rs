@@ -11,7 +11,8 @@ use xen_core::acpi::fadt::{Fadt, Register};
 use xen_core::boot::options::{Options, RebootMethod};
 use xen_core::machine::Width;
 
-use crate::metal::irq::ioapic;
+use crate::metal::cpu::percpu;
+use crate::metal::irq::{ioapic, lapic};
 use crate::metal::mem::vmap;
 use crate::metal::pio;
 
@@ -122,9 +123,28 @@ fn try_method(method: RebootMethod) {
     }
 }
 
+/// The other CPUs are to stop: the next non-maskable interrupt they get tells them so.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Stops all other CPUs, wherever they are, for good.
+pub fn stop_others() {
+    if !STOPPING.swap(true, Ordering::SeqCst) && percpu::online().iter().count() > 1 {
+        lapic::send_nmi_to_others();
+        wait();
+    }
+}
+
+/// Stops the executing CPU if that is what it got a non-maskable interrupt for.
+pub fn stop_if_told() {
+    if STOPPING.load(Ordering::SeqCst) {
+        halt_this_cpu()
+    }
+}
+
 /// Restarts the machine: the method asked for first, then one after the other.
 pub fn reset() -> ! {
     x86_64::instructions::interrupts::disable();
+    stop_others();
     ioapic::mask_all();
     if let Some(method) = FACTS.get().and_then(|facts| facts.method) {
         try_method(method);
@@ -140,8 +160,14 @@ pub fn reset() -> ! {
     halt()
 }
 
-/// Stops for good.
+/// Stops all CPUs for good.
 pub fn halt() -> ! {
+    stop_others();
+    halt_this_cpu()
+}
+
+/// Stops the executing CPU for good.
+pub fn halt_this_cpu() -> ! {
     x86_64::instructions::interrupts::disable();
     loop {
         x86_64::instructions::hlt();

@@ -190,10 +190,14 @@ impl Memory {
         if let Some(pages) = owner.and_then(|owner| self.account(owner)) {
             if word.is_special() {
                 pages.subtract_shared();
+                self.note_leftover_freed();
             } else {
                 let mut list = pages.lock();
                 list.remove(&self.frames, mfn);
                 pages.subtract_total(1);
+                if list.closed {
+                    self.note_leftover_freed();
+                }
             }
         }
         info.set_owner(None);

@@ -44,6 +44,16 @@ impl IoRules {
             .any(|range| range.contains(&mfn.0))
     }
 
+    /// Whether nothing of this range is kept from everybody.
+    pub(super) fn permits_all(&self, frames: &Range<u64>) -> bool {
+        frames.end <= self.limit
+            && !self
+                .denied
+                .lock()
+                .iter()
+                .any(|range| range.start < frames.end && frames.start < range.end)
+    }
+
     /// Whether the hardware domain may map this device frame. Beyond the processor's address width nothing is: such
     /// an entry would raise a reserved-bit fault.
     pub(super) fn permits(&self, mfn: Mfn) -> bool {

@@ -54,6 +54,9 @@ pub struct Memory {
     claims: AtomicU64,
     /// A page that was mapped past the caches has been freed since they were last written back.
     noncoherent_freed: AtomicBool,
+    /// A frame of a domain that is being destroyed, or the last foreign reference on one of the hypervisor's, was given
+    /// back since this was last asked.
+    leftover_freed: AtomicBool,
     /// Whether a table may refer to tables of its own level (option `pv-linear-pt`).
     linear_tables: AtomicBool,
     /// First frame of each 2 MiB chunk of the machine-to-physical table; `None` for a hole.
@@ -79,6 +82,7 @@ impl Memory {
             io: iomem::IoRules::new(1 << phys_bits.clamp(36, 52).saturating_sub(PAGE_SHIFT)),
             claims: AtomicU64::new(0),
             noncoherent_freed: AtomicBool::new(false),
+            leftover_freed: AtomicBool::new(false),
             linear_tables: AtomicBool::new(false),
             m2p_chunks: Once::new(),
             m2p: Once::new(),
@@ -146,6 +150,12 @@ impl Memory {
         self.io.permits(mfn)
     }
 
+    /// The same for all frames of a range.
+    #[must_use]
+    pub fn iomem_range_is_free(&self, frames: &core::ops::Range<u64>) -> bool {
+        self.io.permits_all(frames)
+    }
+
     /// Shares `count` frames of the hypervisor's read-only with guests that may map pages of `DOMID_XEN` (the
     /// machine-to-physical table).
     pub fn share_read_only(&self, start: Mfn, count: u64) {
@@ -211,6 +221,24 @@ impl Memory {
         self.frames
             .get(mfn)
             .is_some_and(|info| info.count().is_special())
+    }
+
+    /// General references on a frame.
+    #[must_use]
+    pub fn references(&self, mfn: Mfn) -> u64 {
+        self.frames.get(mfn).map_or(0, |info| info.count().count())
+    }
+
+    /// Notes that less may keep a destroyed domain than before.
+    pub fn note_leftover_freed(&self) {
+        self.leftover_freed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether less may keep a destroyed domain than when this was last asked.
+    #[must_use]
+    pub fn take_leftover_freed(&self) -> bool {
+        self.leftover_freed.load(Ordering::Relaxed)
+            && self.leftover_freed.swap(false, Ordering::SeqCst)
     }
 
     /// Notes that a page was mapped with a cache attribute other than write-back.

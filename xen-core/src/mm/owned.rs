@@ -159,6 +159,12 @@ impl OwnedPages {
         self.shared.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// The hypervisor's pages that are the domain's to map and still exist.
+    #[must_use]
+    pub fn shared_pages(&self) -> u64 {
+        self.shared.load(Ordering::SeqCst)
+    }
+
     /// Whether frame records name this domain as owner.
     pub(super) fn owns_frames(&self) -> bool {
         self.total_pages() != 0 || self.shared.load(Ordering::SeqCst) != 0

@@ -144,6 +144,8 @@ impl Memory {
                 Ok(()) => {
                     if less.count() == 0 {
                         self.free_page(mfn);
+                    } else if less.count() == 1 && less.is_special() {
+                        self.note_leftover_freed();
                     }
                     return;
                 }

@@ -49,9 +49,14 @@ impl<M: Machine> Hypervisor<M> {
         ctx.regs = *regs;
         ctx.segments = save_segments(machine, &ctx);
         fpu::save(machine, &mut ctx);
-        // The root may be freed as soon as the vCPU is off (XSA-438): leave nothing of it loaded.
+        // The root may be freed as soon as the vCPU is off (XSA-438): leave nothing of it loaded. User pages are global
+        // and survive the loading of a root, so they must go too; then this processor need not hear of the domain's
+        // changes any more.
         machine.load_idle_root();
         cpu.guest_root_loaded = false;
+        self.mem
+            .flush_tlb(machine, &CpuMask::single(cpu.id), Flush::All);
+        domain.dirty_cpus.lock().remove(cpu.id);
         vcpu.enter_runstate(parked_state(vcpu.flags()), machine.now_ns());
         {
             // Under the lock: once the context is there to be had, another processor may note that it runs the vCPU.
@@ -74,10 +79,6 @@ impl<M: Machine> Hypervisor<M> {
         vcpu.set_running(Some(cpu.id));
         domain.dirty_cpus.lock().insert(cpu.id);
         *regs = ctx.regs;
-        // User pages are global, so that they survive the change to the guest kernel and back: loading a root spares
-        // them, and those of whoever ran before must go.
-        self.mem
-            .flush_tlb(machine, &CpuMask::single(cpu.id), Flush::All);
         if let Some(root) = ctx.current_root() {
             machine.load_root(root);
             cpu.guest_root_loaded = true;

@@ -47,6 +47,14 @@ impl IdleTimes {
         }
     }
 
+    /// Whether `cpu` has nothing to do at this moment.
+    #[must_use]
+    pub fn is_idle(&self, cpu: CpuId) -> bool {
+        self.0
+            .get(cpu.0 as usize)
+            .is_some_and(|account| account.since_ns.load(Ordering::Relaxed) != 0)
+    }
+
     /// Nanoseconds that `cpu` was idle, the halt under way included.
     #[must_use]
     pub fn of(&self, cpu: CpuId, now_ns: u64) -> u64 {

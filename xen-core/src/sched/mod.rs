@@ -158,7 +158,12 @@ impl<M: Machine> Hypervisor<M> {
             return;
         }
         self.sched.enqueue(vcpu);
-        let cpu = CpuId(vcpu.cpu.load(Ordering::Relaxed));
+        let last = CpuId(vcpu.cpu.load(Ordering::Relaxed));
+        let online = self.machine.online();
+        let cpu = core::iter::once(last)
+            .chain(online.iter())
+            .find(|&cpu| self.sched.idle.is_idle(cpu))
+            .unwrap_or(last);
         if cpu != self.machine.this_cpu() {
             self.machine.kick(cpu);
         }

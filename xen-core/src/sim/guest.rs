@@ -98,6 +98,7 @@ impl PvGuest {
             Privileges {
                 control: true,
                 hardware: true,
+                xenstore: false,
             },
             pages,
         )
@@ -149,6 +150,15 @@ impl PvGuest {
         self.domain.dirty_cpus.lock().insert(cpu);
         self.vcpu.set_running(Some(cpu));
         self.as_running(hv, || {});
+    }
+
+    /// Takes the guest off its processor, its context back in its place.
+    #[must_use]
+    pub fn park(self, hv: &Hypervisor<SimMachine>) -> Arc<Domain> {
+        super::on_cpu(self.cpu, || hv.machine.load_idle_root());
+        *self.vcpu.parked.lock() = Some(self.ctx);
+        self.vcpu.set_running(None);
+        self.domain
     }
 
     /// Runs `body` on the guest's processor, after a context switch if another guest ran there.

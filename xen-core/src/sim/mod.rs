@@ -23,7 +23,7 @@ pub use cases::cases;
 pub use cpus::on_cpu;
 pub use devices::{IoAccess, RoutedGsi};
 pub use guest::{DIRECT_MAP, PvGuest, audit};
-pub use world::{world, world_with};
+pub use world::{new_domain, world, world_with};
 
 use crate::machine::{CpuMask, CpuidLeaf, FrameWords};
 use crate::num::{CpuId, Gsi, Vector};

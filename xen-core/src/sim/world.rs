@@ -72,11 +72,11 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
 }
 
 /// A domain without memory.
-pub(super) fn new_domain(
-    hv: &Hypervisor<SimMachine>,
-    id: DomId,
-    privileges: Privileges,
-) -> Arc<Domain> {
+///
+/// # Panics
+/// When the simulated machine is too small.
+#[must_use]
+pub fn new_domain(hv: &Hypervisor<SimMachine>, id: DomId, privileges: Privileges) -> Arc<Domain> {
     hv.create_domain(DomainConfig {
         id,
         privileges,
@@ -85,6 +85,9 @@ pub(super) fn new_domain(
         max_grant_frames: 32,
         max_maptrack_frames: 32,
         cpu_policy: hv.policies.hardware_domain(),
+        handle: [0; 16],
+        ssidref: 0,
+        paused: false,
     })
     .expect("sim: new domain")
 }

@@ -36,12 +36,16 @@ fn limited_domain(hv: &World, id: u16, max_evtchn_port: u32) -> Arc<Domain> {
             privileges: Privileges {
                 control: id == 0,
                 hardware: id == 0,
+                xenstore: false,
             },
             max_vcpus: VCPUS + 1,
             max_evtchn_port,
             max_grant_frames: 1,
             max_maptrack_frames: 1,
             cpu_policy: hv.policies.hardware_domain(),
+            handle: [0; 16],
+            ssidref: 0,
+            paused: false,
         })
         .expect("new domain");
     for vcpu in 0..VCPUS {

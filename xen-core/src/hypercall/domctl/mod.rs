@@ -3,14 +3,18 @@
 //! Order of the checks: `EFAULT`, `EACCES` for another interface version, `ESRCH` for a domain that is not there,
 //! `EPERM`, then the operation.
 
+mod context;
+mod lifecycle;
+mod permission;
+mod settings;
 mod vcpu;
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use hypercall_abi::domctl::{
     DOMCTL_INTERFACE_VERSION, Domctl, DomctlAddressSize, DomctlCmd, DomctlCpuPolicy,
     DomctlGetdomaininfo, DomctlMaxMem, DomctlSchedCredit2, DomctlSchedulerOp, DomctlSchedulerOpCmd,
-    DomctlTscInfo,
 };
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
@@ -18,7 +22,7 @@ use hypercall_abi::xen::DomId;
 
 use super::Call;
 use super::sysctl::{SCHEDULER, write_bitmap, write_policy};
-use crate::domain::Domain;
+use crate::domain::{Domain, access};
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
 use crate::outcome::{HypercallResult, Outcome};
@@ -39,14 +43,15 @@ const NODES: [u64; 1] = [1];
 
 impl<M: Machine> Call<'_, M> {
     pub(super) fn domctl(&mut self, handle: GuestHandle<Domctl>) -> HypercallResult {
+        // What the toolstack hears should be what is.
+        self.hv.forget_dead();
         let op: Domctl = self.hv.machine.read(handle)?;
         if op.interface_version != DOMCTL_INTERFACE_VERSION {
             return Err(Errno::EACCES.into());
         }
-        let control = self.domain.privileges.control;
         // The one call whose number need not be a domain's.
         if op.cmd == DomctlCmd::GETDOMAININFO {
-            if !control {
+            if !access::may_list(self.domain) {
                 return Err(Errno::EPERM.into());
             }
             return self.next_domain(handle.addr(), op.domain);
@@ -55,11 +60,14 @@ impl<M: Machine> Call<'_, M> {
             DomctlCmd::CREATEDOMAIN => None,
             _ => Some(self.hv.domains.get(op.domain).ok_or(Errno::ESRCH)?),
         };
-        if !control {
+        if !access::may_administer(self.domain) {
             return Err(Errno::EPERM.into());
         }
         let Some(target) = target else {
-            return Err(Errno::ENOSYS.into());
+            let id = self.create(op.domain, &op.u.as_createdomain())?;
+            let at = GuestHandle::from_addr(handle.addr().wrapping_add(DOMAIN));
+            self.hv.machine.write(at, &id)?;
+            return Ok(Outcome::Done(0));
         };
         self.act(&op, &target, handle.addr().wrapping_add(UNION))
     }
@@ -70,6 +78,27 @@ impl<M: Machine> Call<'_, M> {
         let at = GuestHandle::<u8>::from_addr(union);
         let is_self = target.id == self.domain.id;
         match op.cmd {
+            DomctlCmd::DESTROYDOMAIN if is_self => return Err(Errno::EINVAL.into()),
+            DomctlCmd::DESTROYDOMAIN => hv.destroy(target)?,
+            DomctlCmd::MAX_VCPUS => self.create_vcpus(target, op.u.as_max_vcpus())?,
+            DomctlCmd::RESUMEDOMAIN if is_self => return Err(Errno::EINVAL.into()),
+            DomctlCmd::RESUMEDOMAIN => hv.resume(target)?,
+            DomctlCmd::SETVCPUCONTEXT => self.set_context(target, op.u.as_vcpucontext())?,
+            DomctlCmd::GETVCPUCONTEXT => self.get_context(target, op.u.as_vcpucontext())?,
+            DomctlCmd::SET_EXT_VCPUCONTEXT => {
+                self.set_extended_context(target, op.u.as_ext_vcpucontext())?;
+            }
+            DomctlCmd::GET_EXT_VCPUCONTEXT => {
+                self.get_extended_context(target, at.cast(), op.u.as_ext_vcpucontext())?;
+            }
+            DomctlCmd::SETVCPUEXTSTATE => {
+                self.set_extended_state(target, op.u.as_vcpuextstate())?;
+            }
+            DomctlCmd::GETVCPUEXTSTATE => {
+                self.get_extended_state(target, at.cast(), op.u.as_vcpuextstate())?;
+            }
+            DomctlCmd::SET_VCPU_MSRS => self.set_msrs(target, at.cast(), op.u.as_vcpu_msrs())?,
+            DomctlCmd::GET_VCPU_MSRS => self.get_msrs(target, at.cast(), op.u.as_vcpu_msrs())?,
             DomctlCmd::PAUSEDOMAIN if is_self => return Err(Errno::EINVAL.into()),
             DomctlCmd::PAUSEDOMAIN => hv.pause(target)?,
             DomctlCmd::UNPAUSEDOMAIN if is_self => return Err(Errno::EINVAL.into()),
@@ -89,9 +118,47 @@ impl<M: Machine> Call<'_, M> {
             DomctlCmd::GETTSCINFO | DomctlCmd::SETTSCINFO if is_self => {
                 return Err(Errno::EINVAL.into());
             }
-            DomctlCmd::GETTSCINFO => machine.write(at.cast(), &self.tsc_info())?,
-            // Its counter is the machine's, whatever is asked for.
-            DomctlCmd::SETTSCINFO if target.privileges.hardware => {}
+            DomctlCmd::GETTSCINFO => machine.write(at.cast(), &self.tsc_info(target))?,
+            DomctlCmd::SETTSCINFO => Self::set_tsc_info(target, op.u.as_tsc_info())?,
+            DomctlCmd::SETNODEAFFINITY => self.set_node_affinity(&op.u.as_nodeaffinity())?,
+            DomctlCmd::SET_ADDRESS_SIZE => Self::set_address_size(op.u.as_address_size())?,
+            DomctlCmd::HYPERCALL_INIT => {
+                self.fill_hypercall_page(target, op.u.as_hypercall_init())?;
+            }
+            DomctlCmd::SETTIMEOFFSET => {
+                self.set_time_offset(target, op.u.as_settimeoffset().time_offset_seconds);
+            }
+            DomctlCmd::SETDEBUGGING if is_self => return Err(Errno::EINVAL.into()),
+            DomctlCmd::SETDEBUGGING => {
+                let on = op.u.as_setdebugging().enable != 0;
+                target.debugged.store(on, Ordering::Relaxed);
+            }
+            DomctlCmd::SUBSCRIBE => {
+                let port = op.u.as_subscribe().port;
+                target.suspend_port.store(port, Ordering::Relaxed);
+            }
+            DomctlCmd::SENDTRIGGER => self.send_trigger(target, op.u.as_sendtrigger())?,
+            DomctlCmd::SET_VIRQ_HANDLER => {
+                self.set_virq_handler(target, op.u.as_set_virq_handler().virq)?;
+            }
+            DomctlCmd::SET_CPU_POLICY if is_self => return Err(Errno::EINVAL.into()),
+            DomctlCmd::SET_CPU_POLICY => {
+                self.set_policy(target, at.cast(), op.u.as_cpu_policy())?;
+            }
+            DomctlCmd::SHADOW_OP if is_self => return Err(Errno::EINVAL.into()),
+            DomctlCmd::SHADOW_OP => Self::shadow_op(target, &op.u.as_shadow_op())?,
+            DomctlCmd::IRQ_PERMISSION => self.permit_irq(target, op.u.as_irq_permission())?,
+            DomctlCmd::IOMEM_PERMISSION => {
+                self.permit_frames(target, op.u.as_iomem_permission())?;
+            }
+            DomctlCmd::IOPORT_PERMISSION => {
+                self.permit_ports(target, op.u.as_ioport_permission())?;
+            }
+            // There is no IOMMU to give devices through.
+            DomctlCmd::ASSIGN_DEVICE
+            | DomctlCmd::TEST_ASSIGN_DEVICE
+            | DomctlCmd::DEASSIGN_DEVICE
+            | DomctlCmd::GET_DEVICE_GROUP => return Err(Errno::EOPNOTSUPP.into()),
             DomctlCmd::GETNODEAFFINITY => {
                 write_bitmap(machine, &op.u.as_nodeaffinity().nodemap, &NODES, 1)?;
             }
@@ -148,26 +215,6 @@ impl<M: Machine> Call<'_, M> {
         }
     }
 
-    /// Guests read the machine's counter.
-    fn tsc_info(&self) -> DomctlTscInfo {
-        let machine = &self.hv.machine;
-        let scale = machine.tsc_scale();
-        let ticks = u128::from(machine.tsc());
-        let shifted = if scale.shift < 0 {
-            ticks >> scale.shift.unsigned_abs().min(127)
-        } else {
-            ticks << scale.shift.unsigned_abs().min(31)
-        };
-        let elapsed = shifted.saturating_mul(scale.mul.into()) >> 32;
-        DomctlTscInfo {
-            tsc_mode: 0,
-            gtsc_khz: u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX),
-            incarnation: 0,
-            pad: 0,
-            elapsed_nsec: u64::try_from(elapsed).unwrap_or(u64::MAX),
-        }
-    }
-
     fn policy_of(
         &self,
         target: &Domain,
@@ -177,7 +224,7 @@ impl<M: Machine> Call<'_, M> {
         let machine = &self.hv.machine;
         (arg.nr_leaves, arg.nr_msrs) = write_policy(
             machine,
-            Some(&target.cpu_policy),
+            Some(&target.cpu_policy()),
             (arg.leaves, arg.nr_leaves),
             (arg.msrs, arg.nr_msrs),
         )?;

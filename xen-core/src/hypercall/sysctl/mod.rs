@@ -16,6 +16,7 @@ use hypercall_abi::sysctl::{
 };
 
 use super::Call;
+use crate::domain::access;
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
 use crate::outcome::{HypercallResult, Outcome};
@@ -28,11 +29,13 @@ const UNION: u64 = 8;
 
 impl<M: Machine> Call<'_, M> {
     pub(super) fn sysctl(&mut self, handle: GuestHandle<Sysctl>) -> HypercallResult {
+        self.hv.forget_dead();
         let op: Sysctl = self.hv.machine.read(handle)?;
         if op.interface_version != SYSCTL_INTERFACE_VERSION {
             return Err(Errno::EACCES.into());
         }
-        if !self.domain.privileges.control {
+        let listing = op.cmd == SysctlCmd::GETDOMAININFOLIST && access::may_list(self.domain);
+        if !listing && !access::may_administer(self.domain) {
             return Err(Errno::EPERM.into());
         }
         let union = handle.addr().wrapping_add(UNION);

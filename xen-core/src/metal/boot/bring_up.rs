@@ -1,7 +1,7 @@
 //! The second half of boot: on the first CPU's own stack, with a heap, device by device.
 // UNSAFETY: sets up the executing CPU.
 
-use super::{BootState, handover, head, take_state};
+use super::{BootState, handover, head, smp, take_state};
 use crate::metal::cpu::{cpuid, features, fpu, gdt, idt, percpu, syscall_msr};
 use crate::metal::entry;
 use crate::metal::irq::{i8259, ioapic, lapic};
@@ -9,6 +9,7 @@ use crate::metal::mem::heap;
 use crate::metal::mem::stacks::{self, Stack, this_cpu};
 use crate::metal::time::{calibrate, clock};
 use crate::metal::{machine_check, pio, power};
+use xen_core::boot::options::Options;
 
 /// Makes the first CPU's data and goes on on its stack.
 pub fn start_first_cpu() -> ! {
@@ -22,27 +23,29 @@ pub fn start_first_cpu() -> ! {
 extern "C" fn on_own_stack() -> ! {
     percpu::set_ready();
     let state = take_state();
-    set_up_cpu(&state);
+    i8259::disable();
+    set_up_cpu(&state.options);
+    percpu::set_online(this_cpu().number);
     set_up_devices(&state);
+    smp::start_others(&state);
     log::info!("Heap {} MiB", heap::size() >> 20);
     handover::run(&state)
 }
 
 /// Descriptor tables, protection, system calls, FPU, local APIC of the executing CPU.
-fn set_up_cpu(state: &BootState) {
+pub fn set_up_cpu(options: &Options) {
     let cpu = this_cpu();
     // SAFETY: this is the executing CPU, with its stacks and descriptor window made; in this order each step has what
     // it needs.
     unsafe {
         gdt::load(cpu);
         idt::load();
-        features::set_up(cpu, &state.options);
+        features::set_up(cpu, options);
         syscall_msr::set_up(cpu);
     }
-    fpu::set_up(state.options.xsave);
+    fpu::set_up(options.xsave);
     machine_check::set_up();
-    i8259::disable();
-    lapic::set_up(state.options.x2apic);
+    lapic::set_up(options.x2apic, cpu.number == 0);
     if lapic::id() != cpu.apic_id {
         log::warn!(
             "Local APIC id {} differs from what CPUID says: {}",
@@ -68,7 +71,7 @@ fn set_up_devices(state: &BootState) {
     match &state.acpi.madt {
         Some(madt) => {
             let usable = madt.cpus.iter().filter(|cpu| cpu.enabled).count();
-            log::info!("ACPI names {usable} processors; the first one is used");
+            log::info!("ACPI names {usable} processors");
             ioapic::set_up(madt);
         }
         None => log::warn!("No ACPI table of interrupt controllers: devices cannot interrupt"),

@@ -29,7 +29,7 @@ use xen_core::sync::{Rank, RankedMutex};
 use xen_core::time::{Timers, boot_time};
 use zerocopy::FromZeros;
 
-use super::{BootState, free_memory, logger};
+use super::{BootState, free_memory, logger, smp};
 use crate::metal::cpu::{cpuid, percpu};
 use crate::metal::irq::ioapic;
 use crate::metal::machine::X86;
@@ -59,6 +59,7 @@ pub fn run(state: &BootState) -> ! {
         panic::fatal(format_args!("Could not construct domain 0: {error}"));
     }
     hypervisor.start_console_input();
+    smp::release();
     entry::enter_guests()
 }
 

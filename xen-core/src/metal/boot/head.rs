@@ -14,11 +14,11 @@ const TABLE_RW: u64 = 0x3;
 /// Present, writable 2 MiB page.
 const LARGE_RW: u64 = 0x83;
 /// CR4.PAE.
-const CR4_BOOT: u64 = 1 << 5;
+pub const CR4_BOOT: u64 = 1 << 5;
 /// Code selector of `boot_gdt`.
-const BOOT_CS64: u64 = 0x08;
+pub const BOOT_CS64: u64 = 0x08;
 /// Data selector of `boot_gdt`.
-const BOOT_DS: u64 = 0x10;
+pub const BOOT_DS: u64 = 0x10;
 /// Bytes of the stack that boot runs on until the per-CPU stack exists.
 const BOOT_STACK_SIZE: usize = 256 << 10;
 

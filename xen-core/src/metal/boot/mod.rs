@@ -3,7 +3,7 @@
 //! 1. `head.S`: long mode on the first page tables.
 //! 2. [`metal_start`]: what the loader left, options, serial line, banner, ACPI.
 //! 3. [`memory`]: which memory is ours; own page tables; heap.
-//! 4. [`bring_up`]: the first CPU on its own stack, then the devices.
+//! 4. [`bring_up`]: the first CPU on its own stack, the devices, then the other CPUs ([`smp`]).
 //! 5. [`handover`]: the library gets the machine, the memory and the boot modules.
 // UNSAFETY: exports the symbol that head.S calls.
 
@@ -13,6 +13,7 @@ mod handover;
 mod head;
 pub mod logger;
 mod memory;
+mod smp;
 
 use alloc::boxed::Box;
 
@@ -107,7 +108,9 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         .chain(boot.reserved.clone())
         .collect();
     check_modules(&boot);
-    let plan = match Plan::choose(&memory, &taken, EARLY_MAP_END) {
+    let cpus = acpi.madt.as_ref().map_or(1, |madt| madt.cpus.len());
+    let cpus = 1 + smp::wanted(&options, cpus) as u64;
+    let plan = match Plan::choose(&memory, &taken, EARLY_MAP_END, cpus) {
         Ok(plan) => plan,
         Err(error) => panic::fatal(format_args!("{error}")),
     };

@@ -5,13 +5,15 @@
 // UNSAFETY: writes descriptors and loads them.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use x86_64::structures::DescriptorTablePointer;
 use xen_core::num::Mfn;
 
 use super::percpu::PerCpu;
 use crate::metal::mem::layout::{WINDOW_LDT, WINDOW_STRIDE, WINDOWS_BASE};
-use crate::metal::mem::paging::{PAGE_SIZE, Rights, with_tables};
+use crate::metal::mem::paging::{PAGE_SIZE, Rights, small_page, with_tables};
+use crate::metal::mem::stacks::this_cpu;
 
 /// First page of the GDT that is ours.
 const RESERVED_PAGE: u64 = 14;
@@ -88,6 +90,8 @@ fn zero_page() -> u64 {
 pub fn create(cpu: &PerCpu) {
     let zero = zero_page();
     let window = gdt_window(cpu.number);
+    cpu.window
+        .call_once(|| Window(with_tables(|tables| tables.last_level(window))));
     with_tables(|tables| {
         for page in (0..GDT_PAGES).filter(|&page| page != RESERVED_PAGE) {
             tables.replace(window + page * PAGE_SIZE, Some((zero, Rights::ReadOnly)));
@@ -155,7 +159,30 @@ pub unsafe fn load(cpu: &PerCpu) {
     }
 }
 
-/// Maps a guest's frame, or zeroes, at one of the guest's pages of the GDT of the executing CPU.
+/// The page table of a CPU's window. It is that CPU's alone once the window is built.
+pub struct Window(&'static [AtomicU64; 512]);
+
+impl Window {
+    /// Maps something else at `va`, which lies in the window of the executing CPU, whose table this is.
+    fn set(&self, va: u64, mapping: Option<(u64, Rights)>) {
+        let value = mapping.map_or(0, |(pa, rights)| small_page(pa, rights));
+        let entry = &self.0[(va / PAGE_SIZE) as usize % 512];
+        if entry.load(Ordering::Relaxed) != value {
+            entry.store(value, Ordering::Relaxed);
+            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(va));
+        }
+    }
+}
+
+/// Maps something else at `va` in the window of the executing CPU.
+fn set_here(va: u64, mapping: Option<(u64, Rights)>) {
+    let Some(window) = this_cpu().window.get() else {
+        panic!("the descriptor window is not built")
+    };
+    window.set(va, mapping);
+}
+
+/// Maps a guest's frame, or zeroes, at one of the guest's pages of the GDT of the executing CPU, whose number is `cpu`.
 pub fn set_gdt_slot(cpu: u32, slot: usize, frame: Option<Mfn>) {
     assert!(
         (slot as u64) < RESERVED_PAGE,
@@ -166,14 +193,14 @@ pub fn set_gdt_slot(cpu: u32, slot: usize, frame: Option<Mfn>) {
     let mapping = frame.map_or((zero_page(), Rights::ReadOnly), |mfn| {
         (mfn.addr(), Rights::ReadWrite)
     });
-    with_tables(|tables| tables.replace(gdt_window(cpu) + slot as u64 * PAGE_SIZE, Some(mapping)));
+    set_here(gdt_window(cpu) + slot as u64 * PAGE_SIZE, Some(mapping));
 }
 
-/// Maps a guest's frame, or nothing, at a page of the LDT of the executing CPU.
+/// Maps a guest's frame, or nothing, at a page of the LDT of the executing CPU, whose number is `cpu`.
 pub fn set_ldt_slot(cpu: u32, slot: usize, frame: Option<Mfn>) {
     assert!(slot < 16, "LDT page {slot} does not exist");
     let mapping = frame.map(|mfn| (mfn.addr(), Rights::ReadWrite));
-    with_tables(|tables| tables.replace(ldt_window(cpu) + slot as u64 * PAGE_SIZE, mapping));
+    set_here(ldt_window(cpu) + slot as u64 * PAGE_SIZE, mapping);
 }
 
 /// Loads LDTR of the executing CPU with `entries` descriptors at the LDT window; none loads a null selector.

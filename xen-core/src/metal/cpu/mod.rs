@@ -10,4 +10,5 @@ pub mod idt;
 pub mod msr;
 pub mod percpu;
 pub mod segment;
+pub mod shootdown;
 pub mod syscall_msr;

@@ -2,16 +2,18 @@
 // UNSAFETY: shares per-CPU data between a CPU and its interrupt handlers.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use spin::{Mutex, RwLock};
+use spin::{Mutex, Once};
 use x86_64::structures::tss::TaskStateSegment;
 use xen_core::hypervisor::CpuLocal;
+use xen_core::machine::CpuMask;
 use xen_core::num::{CpuId, Vector};
 
 use super::fpu::FpuBuffer;
+use super::gdt::Window;
+use super::shootdown::Mailbox;
 use crate::metal::mem::stacks::{self, Stack};
 
 /// One CPU's data.
@@ -32,6 +34,10 @@ pub struct PerCpu {
     pub tss: TaskStateSegment,
     /// Buffer for FPU state.
     pub fpu: Mutex<FpuBuffer>,
+    /// Requests to drop translations.
+    pub mailbox: Mailbox,
+    /// The page table of its descriptor window, once that is built.
+    pub window: Once<Window>,
 }
 
 // SAFETY: `local` is used by its own CPU alone (see `local`), the rest is atomics, a lock, and data that never changes.
@@ -39,16 +45,21 @@ unsafe impl Sync for PerCpu {}
 // SAFETY: per-CPU data is reached through shared references only.
 unsafe impl Send for PerCpu {}
 
-/// All CPUs that have their data, by number.
-static ALL: RwLock<Vec<&'static PerCpu>> = RwLock::new(Vec::new());
+/// CPUs by number.
+static ALL: [Once<&'static PerCpu>; CpuMask::CAPACITY as usize] =
+    [const { Once::new() }; CpuMask::CAPACITY as usize];
+/// CPUs that have their data: their numbers are below this.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+/// CPUs that take part, by number.
+static ONLINE: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 /// True once the code runs on a per-CPU stack.
 static READY: AtomicBool = AtomicBool::new(false);
 
 impl PerCpu {
-    /// Data and stacks of the next CPU, the one with this APIC id.
+    /// Data and stacks of the next CPU, the one with this APIC id. Only the first CPU calls this, at boot.
     pub fn create(apic_id: u32) -> &'static Self {
-        let mut all = ALL.write();
-        let Ok(number) = u32::try_from(all.len()) else {
+        let number = count();
+        let Some(place) = ALL.get(number as usize) else {
             panic!("too many processors")
         };
         let mut tss = TaskStateSegment::new();
@@ -72,9 +83,12 @@ impl PerCpu {
             local: UnsafeCell::new(CpuLocal::new(CpuId(number))),
             tss,
             fpu: Mutex::new(FpuBuffer::new()),
+            mailbox: Mailbox::default(),
+            window: Once::new(),
         }));
         stacks::create(number, cpu);
-        all.push(cpu);
+        place.call_once(|| cpu);
+        COUNT.store(number + 1, Ordering::Release);
         cpu
     }
 
@@ -128,12 +142,24 @@ impl PerCpu {
 
 /// The CPU with this number.
 pub fn find(cpu: CpuId) -> Option<&'static PerCpu> {
-    ALL.read().get(cpu.0 as usize).copied()
+    ALL.get(cpu.0 as usize)?.get().copied()
 }
 
 /// Number of CPUs that have their data.
 pub fn count() -> u32 {
-    ALL.read().len() as u32
+    COUNT.load(Ordering::Acquire)
+}
+
+/// CPUs that take part.
+pub fn online() -> CpuMask {
+    CpuMask::from_words(ONLINE.each_ref().map(|word| word.load(Ordering::SeqCst)))
+}
+
+/// From now on the CPU with this number takes part: it answers interrupts.
+pub fn set_online(number: u32) {
+    if let Some(word) = ONLINE.get(number as usize / 64) {
+        word.fetch_or(1 << (number % 64), Ordering::SeqCst);
+    }
 }
 
 /// From now on the code runs on per-CPU stacks.

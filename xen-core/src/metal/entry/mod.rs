@@ -19,10 +19,10 @@ use xen_core::irq::{KICK_VECTOR, SPURIOUS_VECTOR};
 
 pub use frame::HypervisorFrame;
 
-use crate::metal::cpu::{control, debug};
+use crate::metal::cpu::{control, debug, shootdown};
 use crate::metal::irq::lapic;
 use crate::metal::mem::stacks::{self, CpuTop};
-use crate::metal::{machine_check, panic};
+use crate::metal::{machine_check, panic, power};
 
 /// CS of a frame made by SYSENTER: the processor does not tell it, and this is what guests get to see.
 const SYSENTER_CS: u64 = 3;
@@ -137,14 +137,27 @@ pub fn enter_guests() -> ! {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn guest_trap(regs: &mut CpuUserRegs) {
     let cpu = stacks::this_cpu();
-    if lapic::is_own_vector(regs.entry_vector) {
-        lapic::handle_own_vector(regs.entry_vector as u8);
+    if handle_machine_vector(regs.entry_vector) {
         return;
     }
     // SAFETY: this is the only place that takes the library's per-CPU state while guests run, once per entry, and
     // entries do not nest.
     let local = unsafe { cpu.local() };
     crate::metal::hypervisor().guest_trap(local, regs);
+}
+
+/// Handles a vector that concerns the machine alone, at once wherever it comes in. False if it is another.
+fn handle_machine_vector(vector: u32) -> bool {
+    if vector == u32::from(shootdown::VECTOR) {
+        lapic::end_of_interrupt();
+        shootdown::serve();
+        return true;
+    }
+    if lapic::is_own_vector(vector) {
+        lapic::handle_own_vector(vector as u8);
+        return true;
+    }
+    false
 }
 
 /// A trap in the hypervisor.
@@ -159,7 +172,7 @@ unsafe extern "C" fn hypervisor_trap(frame: &mut HypervisorFrame) {
                 panic::trap_in_hypervisor(frame);
             }
         }
-        own if lapic::is_own_vector(own) => lapic::handle_own_vector(own as u8),
+        own if handle_machine_vector(own) => {}
         // Idle, or asking whether something waits: the way out looks at what arrived.
         other => stacks::this_cpu().note_interrupt(other as u8),
     }
@@ -182,6 +195,7 @@ unsafe extern "C" fn debug_in_hypervisor(frame: &mut HypervisorFrame) {
 /// Called by trap.S only.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nmi(_frame: &mut HypervisorFrame) {
+    power::stop_if_told();
     stacks::this_cpu().note_nmi();
     lapic::send_to_self(KICK_VECTOR.0);
 }

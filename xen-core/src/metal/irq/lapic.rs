@@ -47,6 +47,10 @@ const DIVIDE_BY_16: u32 = 0x3;
 const COMMAND_PENDING: u32 = 1 << 12;
 const COMMAND_TO_SELF: u32 = 1 << 18;
 const COMMAND_ASSERT: u32 = 1 << 14;
+const COMMAND_TO_OTHERS: u32 = 3 << 18;
+const DELIVER_NMI: u32 = 4 << 8;
+const DELIVER_INIT: u32 = 5 << 8;
+const DELIVER_STARTUP: u32 = 6 << 8;
 
 /// How the APIC is reached.
 enum Access {
@@ -99,8 +103,9 @@ fn write(register: u32, value: u32) {
     }
 }
 
-/// Switches on the APIC of the executing CPU. The first CPU decides which form all use.
-pub fn set_up(allow_x2apic: bool) {
+/// Switches on the APIC of the executing CPU. The first CPU decides which form all use, and is the one that the board's
+/// non-maskable interrupts go to.
+pub fn set_up(allow_x2apic: bool, first: bool) {
     // SAFETY: the register exists on all 64-bit processors with an APIC.
     let base = unsafe { msr::read(msr::APIC_BASE) };
     let access = ACCESS.call_once(|| {
@@ -137,7 +142,8 @@ pub fn set_up(allow_x2apic: bool) {
     }
     // The 8259 pair is not used; the board's NMI button and errors come in by LINT1.
     write(register::LVT_LINT0, LVT_MASKED);
-    write(register::LVT_LINT1, LVT_NMI);
+    let lint1 = if first { LVT_NMI } else { LVT_NMI | LVT_MASKED };
+    write(register::LVT_LINT1, lint1);
     write(
         register::SPURIOUS,
         SPURIOUS_ENABLE | u32::from(SPURIOUS_VECTOR.0),
@@ -176,6 +182,29 @@ pub fn send_to(apic_id: u32, vector: u8) {
     send(apic_id, u32::from(vector) | COMMAND_ASSERT);
 }
 
+/// Resets the CPU with this APIC id: it waits for [`send_startup`] then (SDM 3A 8.4).
+pub fn send_init(apic_id: u32) {
+    send(apic_id, DELIVER_INIT | COMMAND_ASSERT);
+}
+
+/// Starts the CPU with this APIC id in real mode at the page at physical address `page`, below 1 MiB.
+pub fn send_startup(apic_id: u32, page: u64) {
+    send(
+        apic_id,
+        DELIVER_STARTUP | COMMAND_ASSERT | (page >> 12) as u32 & 0xff,
+    );
+}
+
+/// Sends a non-maskable interrupt to all CPUs but this one.
+pub fn send_nmi_to_others() {
+    send(0, DELIVER_NMI | COMMAND_TO_OTHERS | COMMAND_ASSERT);
+}
+
+/// The largest APIC id that can be sent to.
+pub fn max_id() -> u32 {
+    if is_x2apic() { u32::MAX - 1 } else { 0xfe }
+}
+
 fn send(apic_id: u32, command: u32) {
     if is_x2apic() {
         // SAFETY: the command register exists in x2APIC mode.
@@ -190,7 +219,7 @@ fn send(apic_id: u32, command: u32) {
     while read(register::COMMAND_LOW) & COMMAND_PENDING != 0 {
         spin_loop();
     }
-    if command & COMMAND_TO_SELF == 0 {
+    if command & COMMAND_TO_OTHERS == 0 {
         write(register::COMMAND_HIGH, apic_id << 24);
     }
     write(register::COMMAND_LOW, command);
@@ -227,7 +256,15 @@ pub fn timer_count() -> u32 {
 
 /// Chooses how the timer is programmed on all CPUs, and makes it so on the executing one.
 pub fn set_timer_mode(mode: TimerMode) {
-    let mode = TIMER_MODE.call_once(|| mode);
+    TIMER_MODE.call_once(|| mode);
+    set_up_timer();
+}
+
+/// Makes the executing CPU's timer work in the mode that was chosen.
+pub fn set_up_timer() {
+    let Some(mode) = TIMER_MODE.get() else {
+        panic!("no timer mode was chosen")
+    };
     let bits = match mode {
         TimerMode::TscDeadline => TIMER_TSC_DEADLINE,
         TimerMode::OneShot { .. } => 0,

@@ -70,6 +70,8 @@ pub struct Tables {
 
 /// The tables that are loaded when no guest is.
 static TABLES: Mutex<Option<Tables>> = Mutex::new(None);
+/// Address of their L4 table.
+static ROOT: AtomicU64 = AtomicU64::new(0);
 
 /// One table, through the direct map.
 fn table(addr: u64) -> &'static [AtomicU64; 512] {
@@ -141,20 +143,47 @@ impl Tables {
 
     /// Replaces the 4 KiB mapping of `va` and drops the old translation on this CPU.
     pub fn replace(&mut self, va: u64, mapping: Option<(u64, Rights)>) {
-        let value = mapping.map_or(0, |(pa, rights)| pa | rights.flags().bits());
+        let value = mapping.map_or(0, |(pa, rights)| small_page(pa, rights));
         self.entry(va, 12).store(value, Ordering::Relaxed);
         x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(va));
     }
 
+    /// The table of the last level for the 2 MiB around `va`, which hold small pages only; missing tables are made.
+    pub fn last_level(&mut self, va: u64) -> &'static [AtomicU64; 512] {
+        table(self.entry_table(va, 12))
+    }
+
+    /// Another L4 table with the hypervisor's slots, that also maps the page at physical address `page` to itself, as
+    /// code: for a CPU that is about to switch on paging there. All of it lies below 4 GiB, as the pool does.
+    pub fn with_identity(&mut self, page: u64) -> u64 {
+        let root = self.allocate();
+        for slot in FIRST_SLOT..END_SLOT {
+            let entry = table(self.root)[slot].load(Ordering::Relaxed);
+            table(root)[slot].store(entry, Ordering::Relaxed);
+        }
+        let mut at = root;
+        for shift in [L4_SHIFT, 30, 21] {
+            let next = self.allocate();
+            let flags = Flags::PRESENT | Flags::WRITABLE | Flags::ACCESSED;
+            table(at)[(page >> shift) as usize & 511].store(next | flags.bits(), Ordering::Relaxed);
+            at = next;
+        }
+        table(at)[(page >> 12) as usize & 511]
+            .store(small_page(page, Rights::Text), Ordering::Relaxed);
+        root
+    }
+
     /// The entry that maps `va` with a page of 2 to the power of `shift` bytes; missing tables are made.
     fn entry(&mut self, va: u64, shift: u32) -> &'static AtomicU64 {
+        &table(self.entry_table(va, shift))[(va >> shift) as usize & 511]
+    }
+
+    /// Address of the table that this entry lies in; missing tables are made.
+    fn entry_table(&mut self, va: u64, shift: u32) -> u64 {
         let mut at = self.root;
         let mut level_shift = L4_SHIFT;
-        loop {
+        while level_shift != shift {
             let entry = &table(at)[(va >> level_shift) as usize & 511];
-            if level_shift == shift {
-                return entry;
-            }
             let mut value = entry.load(Ordering::Relaxed);
             if value == 0 {
                 value = self.allocate() | table_flags(va).bits();
@@ -167,7 +196,13 @@ impl Tables {
             at = value & ADDRESS;
             level_shift -= 9;
         }
+        at
     }
+}
+
+/// The entry that maps the 4 KiB at physical address `pa`.
+pub fn small_page(pa: u64, rights: Rights) -> u64 {
+    pa | rights.flags().bits()
 }
 
 /// Flags of entries that point to tables. Only the guests' view of the M2P is open to ring 3.
@@ -187,6 +222,7 @@ fn table_flags(va: u64) -> Flags {
 pub unsafe fn adopt(tables: Tables) {
     let root = tables.root;
     *TABLES.lock() = Some(tables);
+    ROOT.store(root, Ordering::Relaxed);
     // SAFETY: the caller vouches for the tables.
     unsafe { load_root(root) };
 }
@@ -204,7 +240,7 @@ pub unsafe fn load_root(root: u64) {
 
 /// Address of the hypervisor's own L4 table.
 pub fn own_root() -> u64 {
-    with_tables(|tables| tables.root)
+    ROOT.load(Ordering::Relaxed)
 }
 
 /// The L4 entries of the hypervisor's slots, for guests' tables.

@@ -62,7 +62,7 @@ impl<M: Machine> Trap<'_, M> {
                 }
             }
             Register::CR4 => {
-                self.ctx.cr4 = self.hv.policies.guest_cr4(&self.domain.cpu_policy, value);
+                self.ctx.cr4 = self.hv.policies.guest_cr4(&self.domain.cpu_policy(), value);
                 machine.set_guest_cr4(self.ctx.cr4);
             }
             _ => return Err(general_protection_fault()),
@@ -76,7 +76,7 @@ impl<M: Machine> Trap<'_, M> {
             return Err(undefined_instruction());
         }
         let value = (self.regs.rdx & 0xffff_ffff) << 32 | (self.regs.rax & 0xffff_ffff);
-        let allowed = self.domain.cpu_policy.xcr0_mask() & self.hv.machine.host_xcr0();
+        let allowed = self.domain.cpu_policy().xcr0_mask() & self.hv.machine.host_xcr0();
         if self.regs.rcx & 0xffff_ffff != 0 || !fpu::is_valid_xcr0(value) || value & !allowed != 0 {
             return Err(general_protection_fault());
         }

@@ -19,7 +19,7 @@ pub(super) const fn faults_in_user_mode(ctx: &VcpuCtx) -> bool {
 /// Executes CPUID on the guest's registers; the caller steps over it.
 pub(super) fn execute<M: Machine>(trap: &mut Trap<'_, M>, via: Via) {
     let machine = &trap.hv.machine;
-    let policy = &trap.domain.cpu_policy;
+    let policy = &trap.domain.cpu_policy();
     let hardware = trap.domain.privileges.hardware;
     let khz = u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX);
     let highest = machine.max_mfn().addr().saturating_sub(1);

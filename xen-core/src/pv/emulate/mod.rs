@@ -13,6 +13,8 @@ mod port_space;
 pub mod priv_op;
 pub mod ro_fault;
 
+pub use port_space::permitted as port_permitted;
+
 use alloc::sync::Arc;
 
 use hypercall_abi::arch_x86::CpuUserRegs;

@@ -109,6 +109,16 @@ const fn is_amd_memory_layout(msr: u32) -> bool {
     matches!(msr, 0xc001_0016..=0xc001_001a | 0xc001_001d | 0xc001_0112..=0xc001_0113)
 }
 
+/// MCG_CAP as a guest with this policy sees it.
+#[must_use]
+pub fn machine_check_capabilities(policy: &CpuPolicy) -> u64 {
+    let vendor = match policy.vendor() {
+        Vendor::Intel => MCG_CAP_INTEL,
+        Vendor::Amd | Vendor::Other => 0,
+    };
+    MC_BANK_COUNT | vendor
+}
+
 fn has_tsc_aux(policy: &CpuPolicy) -> bool {
     policy.has(Feature::RDTSCP) || policy.has(Feature::RDPID)
 }
@@ -132,7 +142,7 @@ impl<M: Machine> Trap<'_, M> {
             Read::Fault => None,
             Read::NoRule => {
                 let lenient =
-                    self.domain.cpu_policy.msr_relaxed() || self.ctx.traps[13].address == 0;
+                    self.domain.cpu_policy().msr_relaxed() || self.ctx.traps[13].address == 0;
                 (lenient && self.hv.machine.read_msr(msr).is_some()).then_some(0)
             }
         }
@@ -144,7 +154,7 @@ impl<M: Machine> Trap<'_, M> {
             Write::Done => true,
             Write::Fault => false,
             Write::NoRule => {
-                self.domain.cpu_policy.msr_relaxed() && self.hv.machine.read_msr(msr).is_some()
+                self.domain.cpu_policy().msr_relaxed() && self.hv.machine.read_msr(msr).is_some()
             }
         }
     }
@@ -161,7 +171,7 @@ impl<M: Machine> Trap<'_, M> {
 
     fn read_by_rule(&self, msr: u32) -> Read {
         let machine = &self.hv.machine;
-        let policy = &*self.domain.cpu_policy;
+        let policy = &*self.domain.cpu_policy();
         let vendor = policy.vendor();
         let intel = vendor == Vendor::Intel;
         let amd = vendor == Vendor::Amd;
@@ -189,7 +199,7 @@ impl<M: Machine> Trap<'_, M> {
             PLATFORM_INFO => Read::Value(policy.platform_info()),
             MISC_FEATURES_ENABLES => Read::Value(self.ctx.misc_features_enables),
             ARCH_CAPABILITIES => only(policy.has(Feature::ARCH_CAPS), policy.arch_caps()),
-            MCG_CAP => Read::Value(MC_BANK_COUNT | if intel { MCG_CAP_INTEL } else { 0 }),
+            MCG_CAP => Read::Value(machine_check_capabilities(policy)),
             MCG_STATUS => Read::Value(0),
             _ if MC_BANKS.contains(&msr) => Read::Value(0),
             PERF_STATUS | PERF_CTL | THERM_STATUS => only(intel, 0),
@@ -218,7 +228,7 @@ impl<M: Machine> Trap<'_, M> {
 
     fn write_by_rule(&mut self, msr: u32, value: u64) -> Write {
         let machine = &self.hv.machine;
-        let policy = &*self.domain.cpu_policy;
+        let policy = &*self.domain.cpu_policy();
         let vendor = policy.vendor();
         let intel = vendor == Vendor::Intel;
         let amd = vendor == Vendor::Amd;

@@ -73,12 +73,21 @@ fn pci_target(address: u32, port: u16) -> Option<PciTarget> {
 fn has_rights<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, port: u16, bytes: u32) -> bool {
     // The configuration address is latched for its domain, but only as a whole.
     let latched = port == PCI_ADDRESS && bytes == 4;
-    domain.privileges.hardware
-        && !latched
+    !latched
         && (0..bytes).all(|i| {
-            u16::try_from(u32::from(port) + i)
-                .is_ok_and(|port| !is_reserved(port) && !hv.machine.is_own_port(port))
+            u16::try_from(u32::from(port) + i).is_ok_and(|port| permitted(hv, domain, port))
         })
+}
+
+/// Whether `domain` may use `port` directly: the hardware domain any that the hypervisor does not keep, others those
+/// that they were given.
+#[must_use]
+pub fn permitted<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, port: u16) -> bool {
+    let given = || {
+        let range = u64::from(port)..u64::from(port) + 1;
+        domain.rights.lock().ports.contains(&range)
+    };
+    (domain.privileges.hardware || given()) && !is_reserved(port) && !hv.machine.is_own_port(port)
 }
 
 /// Reads a port for `domain`. Never faults: what is not there reads as ones.

@@ -156,7 +156,7 @@ fn all_bytes() -> Vec<u8> {
 fn the_guest_has_the_hosts_policy() {
     let bench = Bench::new(true);
     assert!(Arc::ptr_eq(
-        &bench.guest.domain.cpu_policy,
+        &bench.guest.domain.cpu_policy(),
         &bench.hv.policies.hardware_domain()
     ));
 }

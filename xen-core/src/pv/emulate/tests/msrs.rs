@@ -343,6 +343,9 @@ fn a_guest_that_is_not_shown_a_register_does_not_find_the_values_of_the_one_befo
             max_grant_frames: 1,
             max_maptrack_frames: 1,
             cpu_policy: CpuPolicy::default().into(),
+            handle: [0; 16],
+            ssidref: 0,
+            paused: false,
         })
         .expect("domain");
     let vcpu = hv.create_vcpu(&other, VcpuId(0));

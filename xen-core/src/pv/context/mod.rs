@@ -1,9 +1,15 @@
 //! Setting and reading a whole vCPU context (`struct vcpu_guest_context`): VCPUOP_initialise, the dom0 builder and
 //! the toolstack's setvcpucontext.
 
+mod describe;
+mod vcpu_msrs;
+
 use alloc::sync::Arc;
 
-use hypercall_abi::arch_x86::xen_x86_64::cr3_to_pfn;
+pub use describe::describe;
+pub use vcpu_msrs::{MIGRATED_MSRS, get_msr, set_msr};
+
+use hypercall_abi::arch_x86::xen_x86_64::{cr3_to_pfn, pfn_to_cr3};
 use hypercall_abi::arch_x86::{VcpuGuestContext, VgcfFlags};
 use hypercall_abi::errno::Errno;
 
@@ -20,13 +26,17 @@ use crate::pv::debugreg;
 
 /// CR0.TS.
 const CR0_TS: u64 = 1 << 3;
+/// Descriptors in a frame of the GDT.
+const GDT_ENTRIES_PER_FRAME: u64 = 512;
 
-/// Lets a vCPU whose context is set, and back in its place, run if `guest` marks it online.
+/// Lets a vCPU whose context is set, and back in its place, run if `guest` marks it online, and takes it down if not.
 pub fn go_online<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu>, guest: &VcpuGuestContext) {
     vcpu.set_flags(VcpuFlags::INITIALISED);
     if VgcfFlags::from_bits_retain(guest.flags).contains(VgcfFlags::ONLINE) {
         vcpu.clear_flags(VcpuFlags::DOWN);
         hv.make_runnable(vcpu);
+    } else {
+        vcpu.set_flags(VcpuFlags::DOWN);
     }
 }
 
@@ -44,11 +54,7 @@ pub fn prepare<M: Machine>(
     guest: &VcpuGuestContext,
 ) -> Result<(), Stop> {
     let flags = VgcfFlags::from_bits_retain(guest.flags);
-    check_addresses(guest)?;
-    if vcpu.id.0 == 0 && guest.vm_assist & !crate::hypercall::VALID_ASSISTS != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-
+    check(vcpu, guest)?;
     let mut budget = Budget::new(4096);
     let root = Mfn(cr3_to_pfn(guest.ctrlreg[3]));
     set_root(hv, domain, &mut ctx.kernel_root, Some(root), &mut budget)?;
@@ -60,7 +66,60 @@ pub fn prepare<M: Machine>(
     }
     let entries = u32::try_from(guest.gdt_ents).map_err(|_| Errno::EINVAL)?;
     crate::pv::mm::set_gdt_frames(hv, domain, ctx, &guest.gdt_frames, entries)?;
+    ctx.ldt.base = guest.ldt_base;
+    ctx.ldt.entries = guest.ldt_ents as u32;
+    take_over(hv, domain, ctx, guest);
+    if vcpu.id.0 == 0 {
+        domain
+            .vm_assist
+            .store(guest.vm_assist, core::sync::atomic::Ordering::Relaxed);
+    }
+    Ok(())
+}
 
+/// Replaces what `guest` may replace in the context of a vCPU that is initialised and not running: registers, handlers,
+/// bases. The tables stay.
+///
+/// # Errors
+/// `EINVAL` as [`prepare`]; `EOPNOTSUPP` if `guest` names other tables than the vCPU has.
+pub fn replace<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    vcpu: &Vcpu,
+    ctx: &mut VcpuCtx,
+    guest: &VcpuGuestContext,
+) -> Result<(), Errno> {
+    check(vcpu, guest)?;
+    let in_kernel = VgcfFlags::from_bits_retain(guest.flags).contains(VgcfFlags::IN_KERNEL);
+    let cr3 = |root: Option<Mfn>| root.map_or(0, |mfn| pfn_to_cr3(mfn.0));
+    let frames = (0..)
+        .zip(guest.gdt_frames)
+        .take_while(|&(slot, _)| slot * GDT_ENTRIES_PER_FRAME < ctx.gdt.entries.into());
+    let same_gdt = u64::from(ctx.gdt.entries) == guest.gdt_ents
+        && frames
+            .zip(ctx.gdt.frames)
+            .all(|((_, named), has)| has == Some(Mfn(named)));
+    let same = cr3(ctx.kernel_root) == guest.ctrlreg[3]
+        && cr3(ctx.user_root) == guest.ctrlreg[1]
+        && (in_kernel || ctx.user_root.is_some())
+        && same_gdt
+        && ctx.ldt.base == guest.ldt_base
+        && u64::from(ctx.ldt.entries) == guest.ldt_ents;
+    if !same {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    take_over(hv, domain, ctx, guest);
+    Ok(())
+}
+
+/// Copies all that refers to no page.
+fn take_over<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    ctx: &mut VcpuCtx,
+    guest: &VcpuGuestContext,
+) {
+    let flags = VgcfFlags::from_bits_retain(guest.flags);
     ctx.regs = guest.user_regs;
     ctx.iopl = ((guest.user_regs.rflags & rflags::IOPL) >> 12) as u8;
     let regs = &mut ctx.regs;
@@ -68,16 +127,18 @@ pub fn prepare<M: Machine>(
     regs.cs = ring3(regs.cs);
     regs.ss = ring3(regs.ss);
     regs.entry_vector = 0;
+    // A selector that is not null has its base from the descriptor.
+    let base_for = |selector: u16, base: u64| if selector & !3 == 0 { base } else { 0 };
     ctx.segments = Segments {
         ds: guest.user_regs.ds,
         es: guest.user_regs.es,
         fs: guest.user_regs.fs,
         gs: guest.user_regs.gs,
-        fs_base: guest.fs_base,
+        fs_base: base_for(guest.user_regs.fs, guest.fs_base),
         gs_base_kernel: guest.gs_base_kernel,
-        gs_base_user: guest.gs_base_user,
+        gs_base_user: base_for(guest.user_regs.gs, guest.gs_base_user),
     };
-    ctx.kernel_mode = in_kernel;
+    ctx.kernel_mode = flags.contains(VgcfFlags::IN_KERNEL);
     for (vector, trap) in guest.trap_ctxt.iter().enumerate() {
         let mut trap = *trap;
         trap.cs = ring3(trap.cs);
@@ -98,10 +159,10 @@ pub fn prepare<M: Machine>(
     };
     ctx.kernel_ss = ring3(guest.kernel_ss as u16).into();
     ctx.kernel_sp = guest.kernel_sp;
-    ctx.ldt.base = guest.ldt_base;
-    ctx.ldt.entries = guest.ldt_ents as u32;
     ctx.task_switched = guest.ctrlreg[0] & CR0_TS != 0;
-    ctx.cr4 = hv.policies.guest_cr4(&domain.cpu_policy, guest.ctrlreg[4]);
+    ctx.cr4 = hv
+        .policies
+        .guest_cr4(&domain.cpu_policy(), guest.ctrlreg[4]);
     ctx.debug_regs = [
         0,
         0,
@@ -121,12 +182,6 @@ pub fn prepare<M: Machine>(
     } else {
         ctx.reset_fpu();
     }
-    if vcpu.id.0 == 0 {
-        domain
-            .vm_assist
-            .store(guest.vm_assist, core::sync::atomic::Ordering::Relaxed);
-    }
-    Ok(())
 }
 
 /// Makes `root` the table in `slot`, which a preempted call may have filled for other arguments than these.
@@ -145,6 +200,15 @@ fn set_root<M: Machine>(
     }
     if let Some(old) = core::mem::replace(slot, root) {
         hv.mem.put_page_and_type(old);
+    }
+    Ok(())
+}
+
+/// What must hold of any context.
+fn check(vcpu: &Vcpu, guest: &VcpuGuestContext) -> Result<(), Errno> {
+    check_addresses(guest)?;
+    if vcpu.id.0 == 0 && guest.vm_assist & !crate::hypercall::VALID_ASSISTS != 0 {
+        return Err(Errno::EINVAL);
     }
     Ok(())
 }
