@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conformance;
+mod debian;
 mod dom0;
 mod power;
 mod pv_kernels;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Scenario> {
         bad_input::scenarios(),
         power::scenarios(),
         dom0::scenarios(),
+        debian::scenarios(),
     ]
     .concat()
 }
