@@ -62,7 +62,7 @@ impl Bench {
                 .map(|name| Ok((*name, rust::dom0_program(name)?)));
             paths.collect()
         };
-        for (name, program) in programs(&["vectors", "stress"])? {
+        for (name, program) in programs(&["vectors", "stress", "ticks"])? {
             let contents =
                 std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;
             initramfs.add(&format!("programs/{name}"), 0o755, &contents);

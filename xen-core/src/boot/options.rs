@@ -131,6 +131,8 @@ pub struct Options {
     pub clocksource: Option<ClockSource>,
     /// `nmi=`.
     pub nmi: NmiPolicy,
+    /// `irq_ratelimit=`: interrupts of one source within 10 ms that are too many; 0 = none are.
+    pub irq_ratelimit: u32,
 }
 
 impl Default for Options {
@@ -174,6 +176,7 @@ impl Default for Options {
             xsave: true,
             clocksource: None,
             nmi: NmiPolicy::default(),
+            irq_ratelimit: 10_000,
         }
     }
 }
@@ -319,6 +322,7 @@ fn apply_valued(options: &mut Options, name: &str, value: &str) -> Applied {
         }
         "dom0_mem" => set(&mut options.dom0_mem, Dom0Mem::parse(value)),
         "dom0_max_vcpus" => set(&mut options.dom0_max_vcpus, VcpuCount::parse(value)),
+        "irq_ratelimit" => set(&mut options.irq_ratelimit, values::number(value)),
         "maxcpus" => set(&mut options.maxcpus, values::number(value).map(Some)),
         "mem" => set(
             &mut options.mem,

@@ -52,6 +52,12 @@ impl<M: Machine> Hypervisor<M> {
         raised.is_some_and(|raised| !raised.newly_pending)
     }
 
+    /// The vCPU that is told of a physical interrupt.
+    pub(crate) fn pirq_vcpu(&self, domain: &Domain, pirq: Pirq) -> Option<VcpuId> {
+        let port = domain.events.pirq_port(pirq)?;
+        Some(domain.events.slot(port)?.lock().notify)
+    }
+
     /// Unmasks the port of a physical interrupt, where the guest asked for that with the end of interrupt
     /// (PHYSDEVOP_pirq_eoi_gmfn_v1).
     pub fn unmask_pirq_event(&self, domain: &Domain, pirq: Pirq) {

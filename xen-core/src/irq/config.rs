@@ -51,12 +51,28 @@ pub struct Configuration {
     pub overrides: Vec<GsiDefault>,
     /// Configuration windows.
     pub mcfg: Vec<McfgRange>,
+    /// Processors that the machine has, those that are not up included.
+    pub cpus: u32,
+    /// Interrupts of one source within 10 ms that are too many (`irq_ratelimit=`); 0 = none are.
+    pub rate_limit: u32,
 }
 
 /// GSIs that stand for the interrupts of the ISA bus, where nothing else is told.
 pub(super) const ISA_IRQS: u32 = 16;
 
+/// Vectors that Xen counts for each processor when it decides how many interrupts there can be.
+const XEN_VECTORS_PER_CPU: u32 = 200;
+
 impl Configuration {
+    /// One past the highest IRQ, as Xen has it: message-signalled interrupts are numbered from `nr_gsis` to here.
+    /// Domains see it as the number of their PIRQs.
+    #[must_use]
+    pub fn nr_irqs(&self) -> u32 {
+        let by_cpus = XEN_VECTORS_PER_CPU.saturating_mul(self.cpus.max(1));
+        let least = self.nr_gsis.saturating_mul(8);
+        by_cpus.saturating_add(ISA_IRQS).max(least)
+    }
+
     /// Trigger mode and polarity of `gsi` until PHYSDEVOP_setup_gsi says otherwise: ISA interrupts are edge triggered
     /// and active high, PCI ones level triggered and active low.
     pub(super) fn default_mode(&self, gsi: Gsi) -> (Trigger, Polarity) {

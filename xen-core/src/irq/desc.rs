@@ -4,9 +4,11 @@ use alloc::vec::Vec;
 
 use hypercall_abi::xen::DomId;
 
+use super::hold::Hold;
 use super::msi::MsiSource;
+use super::vectors::Place;
 use crate::machine::{Irqs, Pio, Polarity, Trigger};
-use crate::num::{CpuId, Gsi, Pirq, Vector};
+use crate::num::{Gsi, Pirq};
 
 /// What raises the interrupt.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,16 @@ pub(super) struct Subscriber {
     pub in_service: bool,
 }
 
+/// The place that a moved interrupt comes from: what was under way may still arrive there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    pub place: Place,
+    /// When it was moved.
+    pub since_ns: u64,
+    /// An interrupt has come to the new place: nothing is sent to the old one any more.
+    pub settled: bool,
+}
+
 /// A source of interrupts.
 #[derive(Debug)]
 pub(super) struct Desc {
@@ -47,12 +59,16 @@ pub(super) struct Desc {
     pub polarity: Polarity,
     /// PHYSDEVOP_setup_gsi has said how it triggers; said again, that is `EEXIST`.
     pub set_up: bool,
-    pub vector: Option<Vector>,
-    pub cpu: CpuId,
+    /// Where it arrives, once it has a vector.
+    pub place: Option<Place>,
+    /// Where it arrived before.
+    pub leaving: Option<Leaving>,
+    /// When it last followed its vCPU.
+    pub moved_ns: u64,
     pub handler: Handler,
     pub subscribers: Vec<Subscriber>,
-    /// Masked because the events it would raise are all pending already; the next EOI unmasks.
-    pub throttled: bool,
+    /// Why it is held back, beyond what domains owe.
+    pub hold: Hold,
     /// Interrupts seen.
     pub count: u64,
     /// Interrupts that came while nobody handled them.
@@ -74,11 +90,12 @@ impl Desc {
             trigger,
             polarity,
             set_up: false,
-            vector: None,
-            cpu: CpuId(0),
+            place: None,
+            leaving: None,
+            moved_ns: 0,
             handler: Handler::None,
             subscribers: Vec::new(),
-            throttled: false,
+            hold: Hold::default(),
             count: 0,
             strays: 0,
         }
@@ -97,13 +114,30 @@ impl Desc {
         }
     }
 
-    /// Sends the source's interrupts as `vector` to `cpu`, masked. False if the machine has no such input.
-    pub(super) fn route(
-        &mut self,
-        machine: &(impl Irqs + Pio),
-        vector: Vector,
-        cpu: CpuId,
-    ) -> bool {
+    /// Whether anything keeps its interrupts back.
+    pub(super) fn is_held(&self) -> bool {
+        let unused = self.subscribers.is_empty() && self.handler != Handler::Hypervisor;
+        unused || self.hold.any() || self.in_service()
+    }
+
+    /// Masks the source if anything keeps its interrupts back, and unmasks it otherwise.
+    pub(super) fn update_mask(&self, machine: &(impl Irqs + Pio)) {
+        self.set_masked(machine, self.is_held());
+    }
+
+    /// What Xen calls its kind.
+    pub(super) fn kind(&self) -> &'static str {
+        match (self.source, self.trigger) {
+            (Source::Gsi(_), Trigger::Edge) => "IO-APIC-edge",
+            (Source::Gsi(_), Trigger::Level) => "IO-APIC-level",
+            (Source::Msi(source), _) if source.is_maskable() => "PCI-MSI/-X",
+            (Source::Msi(_), _) => "PCI-MSI",
+        }
+    }
+
+    /// Sends the source's interrupts to `place`, masked. False if the machine has no such input.
+    pub(super) fn route(&mut self, machine: &(impl Irqs + Pio), place: Place) -> bool {
+        let Place { cpu, vector } = place;
         match self.source {
             Source::Gsi(gsi) => {
                 if machine
@@ -115,8 +149,7 @@ impl Desc {
             }
             Source::Msi(source) => source.program(machine, machine.msi_message(vector, cpu)),
         }
-        self.vector = Some(vector);
-        self.cpu = cpu;
+        self.place = Some(place);
         true
     }
 
@@ -125,5 +158,19 @@ impl Desc {
         self.subscribers
             .iter()
             .any(|subscriber| subscriber.in_service)
+    }
+}
+
+impl core::fmt::Display for Source {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Gsi(gsi) => write!(f, "GSI {}", gsi.0),
+            Self::Msi(MsiSource {
+                device,
+                entry: Some(entry),
+                ..
+            }) => write!(f, "MSI-X entry {entry} of {device}"),
+            Self::Msi(MsiSource { device, .. }) => write!(f, "MSI of {device}"),
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use hypercall_abi::errno::Errno;
 
-use super::DEVICE_VECTORS;
 use super::desc::Desc;
 use super::msi::{MsiSource, PciAddress};
 use super::pirq::{Mapping, PirqOwner};
@@ -42,7 +41,7 @@ impl IrqTable {
             .filter(|&i| i < nr_gsis)
             .ok_or(Errno::EINVAL)?;
         let mut state = self.state.lock();
-        let own = state.pirqs(caller, nr_gsis);
+        let own = state.pirqs(caller, &self.config);
         // ABI: the index is the caller's own PIRQ where it has one with that number.
         let irq = match own.irq(Pirq(index)) {
             Some(irq) => irq,
@@ -50,12 +49,12 @@ impl IrqTable {
             None => return Err(Errno::EINVAL),
         };
         let permitted = own.may_use(irq);
-        let pirqs = state.pirqs(target, nr_gsis);
+        let pirqs = state.pirqs(target, &self.config);
         let pirq = pirqs.choose(wanted, Some(irq), None)?;
         if !permitted {
             return Err(Errno::EPERM);
         }
-        state.enter(target, nr_gsis, pirq, irq)?;
+        state.enter(target, &self.config, pirq, irq)?;
         Ok(pirq)
     }
 
@@ -77,23 +76,23 @@ impl IrqTable {
         let nr_gsis = self.config.nr_gsis;
         let mut state = self.state.lock();
         let irq = match u32::try_from(request.irq) {
-            Ok(irq) if irq < nr_gsis || irq >= nr_gsis.saturating_add(DEVICE_VECTORS) => {
+            Ok(irq) if irq < nr_gsis || irq >= self.config.nr_irqs() => {
                 return Err(Errno::EINVAL);
             }
             Ok(irq) => irq,
             Err(_) if request.irq != -1 => return Err(Errno::EINVAL),
-            Err(_) => state.free_msi_irq(nr_gsis).ok_or(Errno::EINVAL)?,
+            Err(_) => state.free_msi_irq(&self.config).ok_or(Errno::EINVAL)?,
         };
         let pirq = state
-            .pirqs(target, nr_gsis)
+            .pirqs(target, &self.config)
             .choose(wanted, Some(irq), request.messages)?;
         if request.messages.is_some_and(|count| count > 1) {
             return Err(Errno::EOPNOTSUPP);
         }
-        if state.pirqs(target, nr_gsis).irq(pirq).is_some() || state.descs.contains_key(&irq) {
+        if state.pirqs(target, &self.config).irq(pirq).is_some() || state.descs.contains_key(&irq) {
             return Err(Errno::EEXIST);
         }
-        if pirq.0 >= state.pirqs(target, nr_gsis).count() {
+        if pirq.0 >= state.pirqs(target, &self.config).count() {
             return Err(Errno::EINVAL);
         }
         state.devices.get_mut(request.device)?;
@@ -113,7 +112,7 @@ impl IrqTable {
             state.descs.remove(&irq);
             return Err(errno);
         }
-        let pirqs = state.pirqs(target, nr_gsis);
+        let pirqs = state.pirqs(target, &self.config);
         pirqs.permit(irq, true);
         pirqs.map(pirq, Mapping::Irq(irq));
         Ok(pirq)
@@ -137,12 +136,12 @@ impl IrqTable {
     /// `EINVAL`: there is no such PIRQ, or it is not mapped.
     pub fn unmap(&self, board: &impl Board, owner: PirqOwner, pirq: Pirq) -> Result<(), Errno> {
         let mut state = self.state.lock();
-        let pirqs = state.pirqs(owner, self.config.nr_gsis);
+        let pirqs = state.pirqs(owner, &self.config);
         let Some(Mapping::Irq(irq)) = pirqs.mapping(pirq) else {
             return Err(Errno::EINVAL);
         };
         state.unsubscribe(board, owner, irq, pirq);
-        state.forget_mapping(board, owner, self.config.nr_gsis, irq, pirq);
+        state.forget_mapping(board, owner, &self.config, irq, pirq);
         Ok(())
     }
 }

@@ -236,6 +236,22 @@ impl MsiSource {
         }
     }
 
+    /// Writes the address of a message whose data stays: another processor, the same vector. The upper half of the
+    /// address is 0 for all processors (SDM volume 3, 11.11.1).
+    pub(super) fn redirect(&self, pio: &impl Pio, message: MsiMessage) {
+        let low = message.address as u32;
+        match self.registers {
+            Registers::Msi { capability, .. } => {
+                self.device.write(pio, capability + 4, Width::Dword, low);
+            }
+            Registers::MsiX { entry_addr, .. } => {
+                // A function may use an entry that is being changed unless it is masked (PCI 3.0, 6.8.2).
+                self.set_masked(pio, true);
+                pio.mmio_write32(entry_addr, low);
+            }
+        }
+    }
+
     /// Masks or unmasks. Plain MSI without a mask bit is enabled instead of unmasked, and stays so.
     pub(super) fn set_masked(&self, pio: &impl Pio, masked: bool) {
         match self.registers {

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
-use super::config::ISA_IRQS;
+use super::config::{Configuration, ISA_IRQS};
 use crate::domain::Domain;
 use crate::machine::Frames;
 use crate::num::{Mfn, Pirq};
@@ -63,15 +63,16 @@ pub(super) struct DomainPirqs {
 }
 
 impl DomainPirqs {
-    pub(super) fn new(owner: PirqOwner, nr_gsis: u32) -> Self {
-        let extra = if owner.hardware {
-            super::DEVICE_VECTORS
+    pub(super) fn new(owner: PirqOwner, config: &Configuration) -> Self {
+        let nr_gsis = config.nr_gsis;
+        let nr_pirqs = if owner.hardware {
+            config.nr_irqs()
         } else {
-            EXTRA_GUEST_PIRQS
+            nr_gsis.saturating_add(EXTRA_GUEST_PIRQS)
         };
         Self {
             nr_gsis,
-            nr_pirqs: nr_gsis.saturating_add(extra).min(EOI_MAP_BITS),
+            nr_pirqs: nr_pirqs.min(EOI_MAP_BITS),
             mappings: BTreeMap::new(),
             permitted: BTreeSet::new(),
             permitted_all: owner.hardware,
@@ -179,6 +180,11 @@ impl DomainPirqs {
         self.eoi_map = Some(mfn);
         self.auto_unmask = auto_unmask;
         Ok(())
+    }
+
+    /// The page of EOI bits.
+    pub(super) const fn eoi_map(&self) -> Option<Mfn> {
+        self.eoi_map
     }
 
     /// Gives the page of EOI bits back to whoever drops the reference.

@@ -4,13 +4,18 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
 use super::desc::{Handler, Source, Subscriber};
+use super::hold::{Forced, Hold};
 use super::pirq::PirqOwner;
 use super::state::Board;
 use super::table::IrqTable;
+use super::vectors::Place;
 use crate::num::{CpuId, Pirq, Vector};
 
 /// Domains that may share one interrupt (Xen's default of `irq-max-guests=`).
 pub const MAX_SUBSCRIBERS: usize = 32;
+
+/// Interrupts with a vector that means nothing that are told in the log.
+const MAX_UNKNOWN_TOLD: u64 = 10;
 
 /// A domain to notify.
 pub type Notify = (DomId, Pirq);
@@ -22,6 +27,10 @@ pub struct Arrival {
     pub irq: u32,
     /// If all events are pending already, [`IrqTable::throttle`] keeps the source from storming.
     pub may_throttle: bool,
+    /// When [`IrqTable::expire`] is to be called.
+    pub due_ns: Option<u64>,
+    /// A processor that should pass through [`IrqTable::settle`] soon.
+    pub clean_on: Option<CpuId>,
     targets: [Option<Notify>; MAX_SUBSCRIBERS],
 }
 
@@ -47,7 +56,7 @@ impl IrqTable {
         cpu: CpuId,
     ) -> Result<(), Errno> {
         let mut state = self.state.lock();
-        let pirqs = state.pirqs(owner, self.config.nr_gsis);
+        let pirqs = state.pirqs(owner, &self.config);
         if pirq.0 >= pirqs.count() {
             return Err(Errno::EINVAL);
         }
@@ -66,7 +75,7 @@ impl IrqTable {
             Handler::None => {}
         }
         let first = desc.handler == Handler::None;
-        if first && desc.vector.is_none() {
+        if first && desc.place.is_none() {
             state.start(board, irq, cpu)?;
         }
         let Some(desc) = state.descs.get_mut(&irq) else {
@@ -80,11 +89,11 @@ impl IrqTable {
         let waits = desc.waits_for_eoi();
         if first {
             desc.handler = Handler::Domains { shared: share };
-            desc.throttled = false;
-            desc.set_masked(board, false);
+            desc.hold = Hold::default();
+            desc.update_mask(board);
         }
         state
-            .pirqs(owner, self.config.nr_gsis)
+            .pirqs(owner, &self.config)
             .set_needs_eoi(board, pirq, waits);
         Ok(())
     }
@@ -92,81 +101,125 @@ impl IrqTable {
     /// Undoes [`IrqTable::bind`].
     pub fn unbind(&self, board: &impl Board, owner: PirqOwner, pirq: Pirq) {
         let mut state = self.state.lock();
-        if let Some(irq) = state.pirqs(owner, self.config.nr_gsis).irq(pirq) {
+        if let Some(irq) = state.pirqs(owner, &self.config).irq(pirq) {
             state.unsubscribe(board, owner, irq, pirq);
         }
     }
 
-    /// Sends the interrupt behind a bound PIRQ to `cpu`, unless it is shared or in service.
-    pub fn retarget(&self, board: &impl Board, owner: PirqOwner, pirq: Pirq, cpu: CpuId) {
-        let mut state = self.state.lock();
-        let Some(irq) = state.pirqs(owner, self.config.nr_gsis).irq(pirq) else {
-            return;
-        };
-        let Some(desc) = state.descs.get_mut(&irq) else {
-            return;
-        };
-        let Some(vector) = desc.vector.filter(|_| desc.cpu != cpu) else {
-            return;
-        };
-        let bound = matches!(desc.handler, Handler::Domains { .. });
-        if bound && desc.subscribers.len() == 1 && desc.route(board, vector, cpu) {
-            let masked = desc.throttled || desc.in_service();
-            desc.set_masked(board, masked);
-        }
-    }
-
-    /// An interrupt with a device vector arrived. Acknowledges it and says whom to notify.
-    pub fn arrive(&self, board: &impl Board, vector: Vector) -> Option<Arrival> {
+    /// An interrupt with a device vector arrived on `cpu`, which executes this. Acknowledges it and says whom to
+    /// notify.
+    pub fn arrive(
+        &self,
+        board: &impl Board,
+        cpu: CpuId,
+        vector: Vector,
+        now_ns: u64,
+    ) -> Option<Arrival> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let known = state.vectors[usize::from(vector.0)];
+        let here = Place { cpu, vector };
+        let known = state.vectors.irq_at(cpu, vector);
         let Some((irq, desc)) = known.and_then(|irq| Some((irq, state.descs.get_mut(&irq)?)))
         else {
-            state.unknown = state.unknown.saturating_add(1);
             board.eoi(vector);
+            state.unknown = state.unknown.saturating_add(1);
+            if state.unknown <= MAX_UNKNOWN_TOLD {
+                state.tell(format_args!(
+                    "CPU{}: No irq handler for vector {:02x}",
+                    cpu.0, vector.0
+                ));
+            }
             return None;
         };
         desc.count = desc.count.saturating_add(1);
-        let waits = desc.waits_for_eoi();
         if desc.subscribers.is_empty() {
             // Nobody would ever quiet the device.
             desc.strays = desc.strays.saturating_add(1);
             desc.set_masked(board, true);
             board.eoi(vector);
+            let (first, source) = (desc.strays == 1, desc.source);
+            if first {
+                state.tell(format_args!(
+                    "IRQ{irq} ({source}): nobody handles it, masked"
+                ));
+            }
             return None;
         }
-        if waits {
+        let waits = desc.waits_for_eoi();
+        let limited = desc.hold.count(now_ns, self.config.rate_limit);
+        if waits || limited {
             desc.set_masked(board, true);
         }
         board.eoi(vector);
+        if waits {
+            desc.hold.wait(now_ns);
+        }
         let mut arrival = Arrival {
             irq,
             may_throttle: matches!(desc.source, Source::Msi(source) if source.is_maskable()),
+            due_ns: (waits || limited).then_some(desc.hold.due_ns),
+            clean_on: None,
             targets: [None; MAX_SUBSCRIBERS],
         };
         for (target, subscriber) in arrival.targets.iter_mut().zip(&mut desc.subscribers) {
             subscriber.in_service |= waits;
             *target = Some((subscriber.domain, subscriber.pirq));
         }
+        if let Some(leaving) = &mut desc.leaving {
+            if leaving.place == here {
+                state.try_to_settle(board, irq, cpu);
+            } else if desc.place == Some(here) && !leaving.settled {
+                leaving.settled = true;
+                arrival.clean_on = Some(leaving.place.cpu);
+                self.ask_to_settle(leaving.place.cpu);
+            }
+        }
         Some(arrival)
     }
 
     /// All events that `irq` raises are pending already: masks it until a domain says EOI, so that a device gone wild
-    /// cannot keep the processor busy. Only for messages with a mask bit, which remember what came meanwhile.
-    pub fn throttle(&self, board: &impl Board, irq: u32) {
+    /// cannot keep the processor busy. Only for messages with a mask bit, which remember what came meanwhile. Returns
+    /// when [`IrqTable::expire`] is to be called.
+    pub fn throttle(&self, board: &impl Board, irq: u32, now_ns: u64) -> Option<u64> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let Some(desc) = state.descs.get_mut(&irq) else {
-            return;
-        };
-        desc.throttled = true;
+        let desc = state.descs.get_mut(&irq)?;
+        desc.hold.throttled = true;
+        desc.hold.wait(now_ns);
         desc.set_masked(board, true);
         for subscriber in &desc.subscribers {
             if let Some(pirqs) = state.domains.get(&subscriber.domain.0) {
                 pirqs.set_needs_eoi(board, subscriber.pirq, true);
             }
         }
+        Some(desc.hold.due_ns)
+    }
+
+    /// Time has passed since `irq` arrived: what domains still owe is taken as given, so that none of them can keep
+    /// the others from the interrupt. Returns when to call this again, if the time is not over.
+    pub fn expire(&self, board: &impl Board, irq: u32, now_ns: u64) -> Option<u64> {
+        let mut state = self.state.lock();
+        let desc = state.descs.get_mut(&irq)?;
+        let (owed, source) = (desc.in_service(), desc.source);
+        match desc.hold.force(now_ns, owed) {
+            Forced::NotYet => return Some(desc.hold.due_ns).filter(|&due| due != 0),
+            Forced::Abandoned => {
+                state.tell(format_args!(
+                    "IRQ{irq} ({source}): nobody handles it, masked"
+                ));
+            }
+            Forced::End => {
+                for subscriber in &mut desc.subscribers {
+                    subscriber.in_service = false;
+                }
+                if desc.hold.throttled {
+                    state.end_throttle(board, irq);
+                } else {
+                    desc.update_mask(board);
+                }
+            }
+        }
+        None
     }
 
     /// A domain has dealt with an interrupt (PHYSDEVOP_eoi). True if its event channel is to be unmasked too.
@@ -175,7 +228,7 @@ impl IrqTable {
     /// `EINVAL`: the PIRQ is out of range or unknown.
     pub fn eoi(&self, board: &impl Board, owner: PirqOwner, pirq: Pirq) -> Result<bool, Errno> {
         let mut state = self.state.lock();
-        let pirqs = state.pirqs(owner, self.config.nr_gsis);
+        let pirqs = state.pirqs(owner, &self.config);
         if pirq.0 >= pirqs.count() || pirqs.mapping(pirq).is_none() {
             return Err(Errno::EINVAL);
         }
@@ -190,7 +243,7 @@ impl IrqTable {
     #[must_use]
     pub fn is_shared(&self, owner: PirqOwner, pirq: Pirq) -> Option<bool> {
         let mut state = self.state.lock();
-        let pirqs = state.pirqs(owner, self.config.nr_gsis);
+        let pirqs = state.pirqs(owner, &self.config);
         if pirq.0 >= pirqs.count() {
             return None;
         }

@@ -2,16 +2,20 @@
 
 use alloc::collections::BTreeMap;
 
+use arrayvec::ArrayVec;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
+use super::config::Configuration;
 use super::desc::{Desc, Handler, Source};
+use super::hold::Hold;
 use super::msi::MsiSource;
+use super::news::News;
 use super::pci::PciDevices;
 use super::pirq::{DomainPirqs, Mapping, PirqOwner};
-use super::{DEVICE_VECTORS, FIRST_DEVICE_VECTOR, LAST_DEVICE_VECTOR, NEVER_GIVEN_OUT};
+use super::vectors::Vectors;
 use crate::machine::{Frames, Irqs, Pio};
-use crate::num::{CpuId, Pirq, Vector};
+use crate::num::{CpuId, Pirq};
 
 /// What interrupts need of the machine.
 pub trait Board: Irqs + Pio + Frames {}
@@ -21,18 +25,20 @@ impl<T: Irqs + Pio + Frames> Board for T {}
 pub(super) struct State {
     /// By IRQ. GSIs are always there.
     pub descs: BTreeMap<u32, Desc>,
-    pub vectors: [Option<u32>; 256],
+    pub vectors: Vectors,
     pub domains: BTreeMap<u16, DomainPirqs>,
     pub devices: PciDevices,
     /// Interrupts with a device vector that nobody was given.
     pub unknown: u64,
+    /// What the log has not been told yet; more than fits is not told.
+    pub news: ArrayVec<News, 8>,
 }
 
 impl State {
-    pub(super) fn pirqs(&mut self, owner: PirqOwner, nr_gsis: u32) -> &mut DomainPirqs {
+    pub(super) fn pirqs(&mut self, owner: PirqOwner, config: &Configuration) -> &mut DomainPirqs {
         self.domains
             .entry(owner.id.0)
-            .or_insert_with(|| DomainPirqs::new(owner, nr_gsis))
+            .or_insert_with(|| DomainPirqs::new(owner, config))
     }
 
     /// All messages in use.
@@ -45,27 +51,30 @@ impl State {
             })
     }
 
-    pub(super) fn free_msi_irq(&self, nr_gsis: u32) -> Option<u32> {
-        (nr_gsis..nr_gsis.saturating_add(DEVICE_VECTORS)).find(|irq| !self.descs.contains_key(irq))
+    pub(super) fn free_msi_irq(&self, config: &Configuration) -> Option<u32> {
+        (config.nr_gsis..config.nr_irqs()).find(|irq| !self.descs.contains_key(irq))
     }
 
-    /// Gives an IRQ a vector if it has none, and programs its source, masked.
+    /// Gives an IRQ a vector if it has none, of `cpu` if there is one, and programs its source, masked.
     pub(super) fn start(&mut self, board: &impl Board, irq: u32, cpu: CpuId) -> Result<(), Errno> {
         let desc = self.descs.get_mut(&irq).ok_or(Errno::EINVAL)?;
-        let vector = match desc.vector {
-            Some(vector) => vector,
+        let old = desc.place;
+        let place = match old {
+            Some(place) => place,
             None => {
-                let free = (FIRST_DEVICE_VECTOR.0..=LAST_DEVICE_VECTOR.0).find(|vector| {
-                    !NEVER_GIVEN_OUT.contains(vector)
-                        && self.vectors[usize::from(*vector)].is_none()
-                });
-                Vector(free.ok_or(Errno::ENOSPC)?)
+                let reachable = board.interrupt_cpus();
+                let own = reachable.contains(cpu).then_some(cpu);
+                let mut cpus = own.into_iter().chain(reachable.iter());
+                cpus.find_map(|cpu| self.vectors.claim(cpu, irq))
+                    .ok_or(Errno::ENOSPC)?
             }
         };
-        if !desc.route(board, vector, cpu) {
+        if !desc.route(board, place) {
+            if old.is_none() {
+                self.vectors.release(place);
+            }
             return Err(Errno::EINVAL);
         }
-        self.vectors[usize::from(vector.0)] = Some(irq);
         Ok(())
     }
 
@@ -73,11 +82,11 @@ impl State {
     pub(super) fn enter(
         &mut self,
         target: PirqOwner,
-        nr_gsis: u32,
+        config: &Configuration,
         pirq: Pirq,
         irq: u32,
     ) -> Result<(), Errno> {
-        let pirqs = self.pirqs(target, nr_gsis);
+        let pirqs = self.pirqs(target, config);
         if pirq.0 >= pirqs.count() || irq == 0 {
             return Err(Errno::EINVAL);
         }
@@ -105,9 +114,9 @@ impl State {
         desc.subscribers
             .retain(|sub| sub.domain != owner.id || sub.pirq != pirq);
         if desc.subscribers.len() != before && desc.subscribers.is_empty() {
-            desc.set_masked(board, true);
             desc.handler = Handler::None;
-            desc.throttled = false;
+            desc.hold = Hold::default();
+            desc.update_mask(board);
         }
     }
 
@@ -116,19 +125,18 @@ impl State {
         &mut self,
         board: &impl Board,
         owner: PirqOwner,
-        nr_gsis: u32,
+        config: &Configuration,
         irq: u32,
         pirq: Pirq,
     ) {
-        self.pirqs(owner, nr_gsis).unmap(pirq);
-        self.pirqs(owner, nr_gsis).permit(irq, false);
+        self.pirqs(owner, config).unmap(pirq);
+        self.pirqs(owner, config).permit(irq, false);
         let still_mapped = self
             .domains
             .values()
             .any(|pirqs| pirqs.pirq_of(irq).is_some());
         let Some(Desc {
             source: Source::Msi(source),
-            vector,
             ..
         }) = self.descs.get(&irq)
         else {
@@ -137,12 +145,10 @@ impl State {
         if still_mapped {
             return;
         }
-        let (source, vector) = (*source, *vector);
+        let source = *source;
         source.set_masked(board, true);
+        self.give_up_places(irq);
         self.descs.remove(&irq);
-        if let Some(vector) = vector {
-            self.vectors[usize::from(vector.0)] = None;
-        }
         // Other entries of the table share the switch.
         if !self
             .msi_sources()
@@ -163,24 +169,36 @@ impl State {
         let Some(desc) = self.descs.get_mut(&irq) else {
             return;
         };
-        if desc.throttled {
-            desc.throttled = false;
-            for subscriber in &desc.subscribers {
-                if let Some(pirqs) = self.domains.get(&subscriber.domain.0) {
-                    pirqs.set_needs_eoi(board, subscriber.pirq, false);
-                }
-            }
-            desc.set_masked(board, false);
+        let abandoned = core::mem::take(&mut desc.hold.abandoned);
+        desc.hold.answered();
+        if desc.hold.throttled {
+            self.end_throttle(board, irq);
             return;
         }
         let own = desc
             .subscribers
             .iter_mut()
             .find(|sub| sub.domain == domain && sub.pirq == pirq && sub.in_service);
-        let Some(own) = own else { return };
-        own.in_service = false;
-        if !desc.in_service() {
-            desc.set_masked(board, false);
+        let owed = own.is_some();
+        if let Some(own) = own {
+            own.in_service = false;
         }
+        if owed || abandoned {
+            desc.update_mask(board);
+        }
+    }
+
+    /// Lets a source go on whose events were all pending.
+    pub(super) fn end_throttle(&mut self, board: &impl Board, irq: u32) {
+        let Some(desc) = self.descs.get_mut(&irq) else {
+            return;
+        };
+        desc.hold.throttled = false;
+        for subscriber in &desc.subscribers {
+            if let Some(pirqs) = self.domains.get(&subscriber.domain.0) {
+                pirqs.set_needs_eoi(board, subscriber.pirq, false);
+            }
+        }
+        desc.update_mask(board);
     }
 }

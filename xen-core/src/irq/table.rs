@@ -2,7 +2,9 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU64;
 
+use arrayvec::ArrayVec;
 use hypercall_abi::errno::Errno;
 
 use super::config::Configuration;
@@ -11,6 +13,7 @@ use super::msi::{MsiSource, PciAddress};
 use super::pci::{PciDevice, PciDevices};
 use super::pirq::{DomainPirqs, Mapping, PirqOwner};
 use super::state::{Board, State};
+use super::vectors::{Place, Vectors};
 use crate::machine::{Polarity, Trigger};
 use crate::num::{CpuId, Gsi, Mfn, Pirq, Vector};
 use crate::sync::{Rank, RankedMutex};
@@ -20,6 +23,8 @@ use crate::sync::{Rank, RankedMutex};
 pub struct IrqTable {
     pub(super) config: Configuration,
     pub(super) state: RankedMutex<State>,
+    /// Bit per processor: it has places to give up that interrupts were moved away from.
+    pub(super) unsettled: [AtomicU64; 4],
 }
 
 impl Default for IrqTable {
@@ -40,14 +45,16 @@ impl IrqTable {
             .collect();
         let state = State {
             descs,
-            vectors: [None; 256],
+            vectors: Vectors::default(),
             domains: BTreeMap::new(),
             devices: PciDevices::default(),
             unknown: 0,
+            news: ArrayVec::new(),
         };
         Self {
             config,
             state: RankedMutex::new(Rank::Irq, state),
+            unsettled: [const { AtomicU64::new(0) }; 4],
         }
     }
 
@@ -69,7 +76,7 @@ impl IrqTable {
         body: impl FnOnce(&mut DomainPirqs) -> T,
     ) -> T {
         let mut state = self.state.lock();
-        body(state.pirqs(owner, self.config.nr_gsis))
+        body(state.pirqs(owner, &self.config))
     }
 
     /// Keeps a GSI for the hypervisor: domains cannot bind it. With a vector, its interrupts arrive as that one.
@@ -88,13 +95,15 @@ impl IrqTable {
         if desc.handler != Handler::None {
             return Err(Errno::EBUSY);
         }
-        if let Some(vector) = vector {
-            if !desc.route(board, vector, cpu) {
-                return Err(Errno::EINVAL);
-            }
-            desc.set_masked(board, false);
+        if let Some(vector) = vector
+            && !desc.route(board, Place { cpu, vector })
+        {
+            return Err(Errno::EINVAL);
         }
         desc.handler = Handler::Hypervisor;
+        if vector.is_some() {
+            desc.update_mask(board);
+        }
         Ok(())
     }
 
@@ -126,6 +135,12 @@ impl IrqTable {
         Ok(())
     }
 
+    /// The page of EOI bits of a domain, on which a writable reference is held.
+    #[must_use]
+    pub fn eoi_map(&self, owner: PirqOwner) -> Option<Mfn> {
+        self.state.lock().domains.get(&owner.id.0)?.eoi_map()
+    }
+
     /// Registers the page of EOI bits (PHYSDEVOP_pirq_eoi_gmfn), on which the caller holds a writable reference.
     ///
     /// # Errors
@@ -139,7 +154,7 @@ impl IrqTable {
     ) -> Result<(), Errno> {
         let mut state = self.state.lock();
         state
-            .pirqs(owner, self.config.nr_gsis)
+            .pirqs(owner, &self.config)
             .set_eoi_map(mfn, auto_unmask)?;
         // What was bound before must not be missed.
         let state = &*state;
@@ -149,7 +164,7 @@ impl IrqTable {
         for desc in state
             .descs
             .values()
-            .filter(|desc| desc.waits_for_eoi() || desc.throttled)
+            .filter(|desc| desc.waits_for_eoi() || desc.hold.throttled)
         {
             for subscriber in desc.subscribers.iter().filter(|sub| sub.domain == owner.id) {
                 pirqs.set_needs_eoi(board, subscriber.pirq, true);
@@ -173,13 +188,13 @@ impl IrqTable {
 
     /// Gives up everything of a domain. Returns the page of EOI bits, whose reference the caller drops.
     pub fn release(&self, board: &impl Board, owner: PirqOwner) -> Option<Mfn> {
-        let nr_gsis = self.config.nr_gsis;
+        let config = &self.config;
         let mut state = self.state.lock();
-        let mapped: Vec<_> = state.pirqs(owner, nr_gsis).mapped().collect();
+        let mapped: Vec<_> = state.pirqs(owner, config).mapped().collect();
         for (pirq, mapping) in mapped {
             if let Mapping::Irq(irq) = mapping {
                 state.unsubscribe(board, owner, irq, pirq);
-                state.forget_mapping(board, owner, nr_gsis, irq, pirq);
+                state.forget_mapping(board, owner, config, irq, pirq);
             }
         }
         let mut pirqs = state.domains.remove(&owner.id.0)?;
@@ -219,12 +234,11 @@ impl IrqTable {
             let Source::Msi(source) = desc.source else {
                 continue;
             };
-            let Some(vector) = desc.vector.filter(|_| source.device == address) else {
+            let Some(place) = desc.place.filter(|_| source.device == address) else {
                 continue;
             };
-            source.program(board, board.msi_message(vector, desc.cpu));
-            let masked = desc.throttled || desc.subscribers.is_empty();
-            desc.set_masked(board, masked);
+            source.program(board, board.msi_message(place.vector, place.cpu));
+            desc.update_mask(board);
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 extern crate std;
 
 mod board;
+mod holding;
+mod migration;
 
 use std::vec;
 use std::vec::Vec;
@@ -44,6 +46,8 @@ fn table() -> IrqTable {
             first_bus: 0,
             last_bus: 255,
         }],
+        cpus: 2,
+        rate_limit: 0,
     })
 }
 
@@ -72,7 +76,7 @@ fn a_level_interrupt_stays_masked_until_the_domain_says_eoi() {
     assert_eq!(board.routes.borrow()[&20].2, Trigger::Level);
     assert!(!board.is_masked(20));
     let vector = board.vector_of(20);
-    assert_eq!(targets(irqs.arrive(&board, vector)), [(0, 20)]);
+    assert_eq!(targets(irqs.arrive(&board, CPU, vector, 0)), [(0, 20)]);
     assert!(board.is_masked(20));
     assert_eq!(*board.eois.borrow(), [vector]);
     assert_eq!(irqs.eoi(&board, DOM0, Pirq(20)), Ok(false));
@@ -88,7 +92,10 @@ fn an_edge_interrupt_needs_no_eoi() {
     let irqs = bound(&board, 4);
     assert_eq!(board.routes.borrow()[&4].2, Trigger::Edge);
     for _ in 0..3 {
-        assert_eq!(targets(irqs.arrive(&board, board.vector_of(4))), [(0, 4)]);
+        assert_eq!(
+            targets(irqs.arrive(&board, CPU, board.vector_of(4), 0)),
+            [(0, 4)]
+        );
         assert!(!board.is_masked(4));
     }
     assert_eq!(board.eois.borrow().len(), 3);
@@ -103,7 +110,7 @@ fn a_shared_level_interrupt_waits_for_all_its_domains() {
     assert_eq!(irqs.bind(&board, GUEST, Pirq(16), true, CPU), Ok(()));
     assert_eq!(irqs.is_shared(DOM0, Pirq(17)), Some(true));
     assert_eq!(
-        targets(irqs.arrive(&board, board.vector_of(17))),
+        targets(irqs.arrive(&board, CPU, board.vector_of(17), 0)),
         [(0, 17), (5, 16)]
     );
     irqs.eoi(&board, GUEST, Pirq(16)).unwrap();
@@ -111,7 +118,7 @@ fn a_shared_level_interrupt_waits_for_all_its_domains() {
     irqs.eoi(&board, DOM0, Pirq(17)).unwrap();
     assert!(!board.is_masked(17));
     // A domain that goes away in the middle owes nothing any more.
-    let _ = irqs.arrive(&board, board.vector_of(17));
+    let _ = irqs.arrive(&board, CPU, board.vector_of(17), 0);
     irqs.eoi(&board, DOM0, Pirq(17)).unwrap();
     assert!(board.is_masked(17));
     assert_eq!(irqs.release(&board, GUEST), None);
@@ -127,15 +134,19 @@ fn an_interrupt_nobody_handles_is_masked_and_counted() {
     irqs.unbind(&board, DOM0, Pirq(11));
     assert!(board.is_masked(11));
     board.mask_gsi(Gsi(11), false);
-    assert!(irqs.arrive(&board, vector).is_none());
+    assert!(irqs.arrive(&board, CPU, vector, 0).is_none());
     assert!(board.is_masked(11));
-    assert!(irqs.arrive(&board, Vector(0xd0)).is_none());
+    assert!(irqs.arrive(&board, CPU, Vector(0xd0), 0).is_none());
     assert_eq!(*board.eois.borrow(), [vector, Vector(0xd0)]);
     let lines = irqs.describe_irqs();
     assert!(
-        lines.iter().any(|line| line.contains("stray=1")),
+        lines.iter().any(|line| line.contains("1 strays")),
         "{lines:?}"
     );
+    let told: Vec<_> = core::iter::from_fn(|| irqs.take_news()).collect();
+    assert_eq!(&told[0][..], "IRQ11 (GSI 11): nobody handles it, masked");
+    assert_eq!(&told[1][..], "CPU0: No irq handler for vector d0");
+    assert_eq!(told.len(), 2);
     assert!(lines.last().unwrap().ends_with(": 1"), "{lines:?}");
 }
 
@@ -238,7 +249,7 @@ fn a_gsi_is_set_up_once_and_never_while_in_use() {
     // The mode holds when it is bound.
     irqs.map_gsi(DOM0, DOM0, 11, 11).unwrap();
     irqs.bind(&board, DOM0, Pirq(11), true, CPU).unwrap();
-    let _ = irqs.arrive(&board, board.vector_of(11));
+    let _ = irqs.arrive(&board, CPU, board.vector_of(11), 0);
     assert!(board.is_masked(11));
 }
 
@@ -263,6 +274,7 @@ fn modes_follow_the_override_then_the_bus() {
 fn vectors_are_distinct_device_vectors_and_run_out_with_an_error() {
     let board = Board {
         nr_gsis: 200,
+        cpus: 1,
         ..Board::new()
     };
     let irqs = IrqTable::new(Configuration {
@@ -323,11 +335,11 @@ fn an_msi_is_programmed_masked_and_unmasked_when_bound() {
     assert_eq!(map(), Err(Errno::EEXIST));
     irqs.bind(&board, DOM0, pirq, true, CPU).unwrap();
     assert_eq!(board.config(0x60, Width::Dword) & 1, 0);
-    let arrival = irqs.arrive(&board, vector).unwrap();
+    let arrival = irqs.arrive(&board, CPU, vector, 0).unwrap();
     assert!(arrival.may_throttle);
     // Storm: everything is pending already.
     irqs.set_eoi_map(&board, DOM0, Mfn(0), false).unwrap();
-    irqs.throttle(&board, arrival.irq);
+    irqs.throttle(&board, arrival.irq, 0);
     assert_eq!(board.config(0x60, Width::Dword) & 1, 1);
     assert!(board.eoi_bit(pirq.0));
     irqs.eoi(&board, DOM0, pirq).unwrap();
@@ -336,7 +348,7 @@ fn an_msi_is_programmed_masked_and_unmasked_when_bound() {
     irqs.unmap(&board, DOM0, pirq).unwrap();
     assert_eq!(board.config(0x60, Width::Dword) & 1, 1);
     assert_eq!(board.config(0x52, Width::Word) & 1, 0);
-    assert!(irqs.arrive(&board, vector).is_none());
+    assert!(irqs.arrive(&board, CPU, vector, 0).is_none());
     assert_eq!(map(), Ok(pirq), "all of it can be had again");
 }
 
@@ -438,27 +450,11 @@ fn unmapping_answers_as_documented_and_unbinds() {
     let irqs = bound(&board, 20);
     assert_eq!(irqs.unmap(&board, DOM0, Pirq(21)), Err(Errno::EINVAL));
     assert_eq!(irqs.unmap(&board, DOM0, Pirq(u32::MAX)), Err(Errno::EINVAL));
-    let _ = irqs.arrive(&board, board.vector_of(20));
+    let _ = irqs.arrive(&board, CPU, board.vector_of(20), 0);
     assert_eq!(irqs.unmap(&board, DOM0, Pirq(20)), Ok(()));
     assert!(board.is_masked(20));
     assert_eq!(irqs.unmap(&board, DOM0, Pirq(20)), Err(Errno::EINVAL));
-    assert!(irqs.arrive(&board, board.vector_of(20)).is_none());
-}
-
-#[test]
-fn an_interrupt_follows_its_port_but_not_while_shared() {
-    let board = Board::new();
-    let irqs = bound(&board, 18);
-    irqs.retarget(&board, DOM0, Pirq(18), CpuId(1));
-    assert_eq!(board.routes.borrow()[&18].1, CpuId(1));
-    assert!(!board.is_masked(18));
-    let _ = irqs.arrive(&board, board.vector_of(18));
-    irqs.retarget(&board, DOM0, Pirq(18), CpuId(0));
-    assert!(board.is_masked(18), "still in service");
-    irqs.map_gsi(DOM0, GUEST, 18, 18).unwrap();
-    irqs.bind(&board, GUEST, Pirq(18), true, CPU).unwrap();
-    irqs.retarget(&board, GUEST, Pirq(18), CpuId(1));
-    assert_eq!(board.routes.borrow()[&18].1, CpuId(0));
+    assert!(irqs.arrive(&board, CPU, board.vector_of(20), 0).is_none());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Interrupts, ports, the console line and the power switch.
 
+use super::CpuMask;
 use crate::num::{CpuId, Gsi, Vector};
 
 /// Interrupt trigger mode.
@@ -70,6 +71,23 @@ pub trait Irqs {
         trigger: Trigger,
         polarity: Polarity,
     ) -> Result<(), ()>;
+
+    /// Processors that interrupts of devices can be sent to.
+    fn interrupt_cpus(&self) -> CpuMask;
+
+    /// Sends the interrupts of `gsi` to another processor, where they have the same vector. Nothing else changes, and
+    /// none gets lost.
+    ///
+    /// # Errors
+    /// No IO-APIC has that input, or there is no such processor.
+    #[expect(clippy::result_unit_err, reason = "there is exactly one way to fail")]
+    fn redirect_gsi(&self, gsi: Gsi, cpu: CpuId) -> Result<(), ()>;
+
+    /// Whether a level-triggered interrupt of `gsi` was sent and waits for the local APIC's EOI (remote IRR).
+    fn gsi_in_flight(&self, gsi: Gsi) -> bool;
+
+    /// Whether this processor's local APIC has `vector` requested and not yet delivered (IRR).
+    fn is_requested(&self, vector: Vector) -> bool;
 
     /// Masks or unmasks the input of `gsi`.
     fn mask_gsi(&self, gsi: Gsi, masked: bool);

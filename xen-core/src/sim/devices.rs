@@ -5,8 +5,8 @@ use std::vec::Vec;
 
 use super::SimMachine;
 use crate::machine::{
-    Clock, ConsoleIo, Cpus, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger, TscScale,
-    WallTime, Width,
+    Clock, ConsoleIo, CpuMask, Cpus, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger,
+    TscScale, WallTime, Width,
 };
 use crate::num::{CpuId, Gsi, Vector};
 
@@ -109,6 +109,26 @@ impl Irqs for SimMachine {
             },
         );
         Ok(())
+    }
+
+    fn interrupt_cpus(&self) -> CpuMask {
+        self.online()
+    }
+
+    fn redirect_gsi(&self, gsi: Gsi, cpu: CpuId) -> Result<(), ()> {
+        self.devices()
+            .gsis
+            .get_mut(&gsi)
+            .map(|routed| routed.cpu = cpu)
+            .ok_or(())
+    }
+
+    fn gsi_in_flight(&self, _gsi: Gsi) -> bool {
+        false
+    }
+
+    fn is_requested(&self, vector: Vector) -> bool {
+        self.cpu(self.this_cpu()).interrupts.contains(&vector)
     }
 
     fn mask_gsi(&self, gsi: Gsi, masked: bool) {

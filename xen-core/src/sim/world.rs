@@ -57,6 +57,7 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
         timers: Timers::new(config.cpus),
         irqs: IrqTable::new(irq::Configuration {
             nr_gsis: machine.nr_gsis(),
+            cpus: config.cpus,
             ..irq::Configuration::default()
         }),
         console: Console::default(),

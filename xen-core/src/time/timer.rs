@@ -34,6 +34,8 @@ pub enum Event {
     Poll(Weak<Vcpu>),
     /// A watchdog of a domain, by slot.
     Watchdog(Weak<Domain>, usize),
+    /// The time that domains have for the end of an interrupt, by its number.
+    Interrupt(u32),
     /// Anything else.
     Task(Arc<dyn TimerTask>),
 }
@@ -42,7 +44,7 @@ pub enum Event {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerKey {
     kind: u8,
-    /// Address of the object, which the deadline keeps from being used for another.
+    /// Address of the object, which the deadline keeps from being used for another, or a number.
     object: usize,
 }
 
@@ -55,6 +57,7 @@ impl Event {
             Self::Periodic(vcpu) => (1, vcpu.as_ptr().addr()),
             Self::Poll(vcpu) => (2, vcpu.as_ptr().addr()),
             Self::Task(task) => (3, Arc::as_ptr(task).addr()),
+            Self::Interrupt(irq) => (6, *irq as usize),
             Self::Watchdog(domain, slot) => (4 | (*slot as u8 & 1), domain.as_ptr().addr()),
         };
         TimerKey { kind, object }
@@ -213,6 +216,7 @@ impl<M: Machine> Hypervisor<M> {
                     self.watchdog_expired(&domain, *slot, deadline);
                 }
             }
+            Event::Interrupt(irq) => self.interrupt_timeout(*irq),
             Event::Task(task) => {
                 if let Some(next) = task.expire(now) {
                     self.timers.arm(cpu, next.max(now.saturating_add(1)), event);

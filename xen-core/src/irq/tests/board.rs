@@ -7,12 +7,20 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use crate::irq::PciAddress;
-use crate::machine::{FrameWords, Frames, Irqs, MsiMessage, Pio, Polarity, Trigger, Width};
+use crate::machine::{
+    CpuMask, FrameWords, Frames, Irqs, MsiMessage, Pio, Polarity, Trigger, Width,
+};
 use crate::num::{CpuId, Gsi, Mfn, Vector};
 
 /// Interrupt controllers, one PCI function and one page, all recording what is done to them.
 pub(super) struct Board {
     pub(super) nr_gsis: u32,
+    /// Bit per processor that interrupts can be sent to.
+    pub(super) cpus: u64,
+    /// Inputs whose interrupt waits for its EOI.
+    pub(super) in_flight: RefCell<Vec<u32>>,
+    /// What the executing processor has requested.
+    pub(super) requested: RefCell<Vec<Vector>>,
     pub(super) routes: RefCell<BTreeMap<u32, (Vector, CpuId, Trigger, Polarity)>>,
     pub(super) masked: RefCell<BTreeMap<u32, bool>>,
     pub(super) eois: RefCell<Vec<Vector>>,
@@ -33,6 +41,9 @@ impl Board {
     pub(super) fn new() -> Self {
         Self {
             nr_gsis: 24,
+            cpus: 0b11,
+            in_flight: RefCell::default(),
+            requested: RefCell::default(),
             routes: RefCell::default(),
             masked: RefCell::default(),
             eois: RefCell::default(),
@@ -96,6 +107,23 @@ impl Irqs for Board {
             .insert(gsi.0, (vector, cpu, trigger, polarity));
         self.masked.borrow_mut().insert(gsi.0, true);
         Ok(())
+    }
+
+    fn interrupt_cpus(&self) -> CpuMask {
+        CpuMask::from_words([self.cpus, 0, 0, 0])
+    }
+
+    fn redirect_gsi(&self, gsi: Gsi, cpu: CpuId) -> Result<(), ()> {
+        let mut routes = self.routes.borrow_mut();
+        routes.get_mut(&gsi.0).map(|route| route.1 = cpu).ok_or(())
+    }
+
+    fn gsi_in_flight(&self, gsi: Gsi) -> bool {
+        self.in_flight.borrow().contains(&gsi.0)
+    }
+
+    fn is_requested(&self, vector: Vector) -> bool {
+        self.requested.borrow().contains(&vector)
     }
 
     fn mask_gsi(&self, gsi: Gsi, masked: bool) {

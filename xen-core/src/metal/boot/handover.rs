@@ -157,6 +157,12 @@ fn interrupt_configuration(state: &BootState) -> Configuration {
         ioapics: ioapic::ranges(),
         overrides: overrides.collect(),
         mcfg: mcfg.collect(),
+        cpus: state
+            .acpi
+            .madt
+            .as_ref()
+            .map_or(1, |madt| madt.cpus.len() as u32),
+        rate_limit: state.options.irq_ratelimit,
     }
 }
 

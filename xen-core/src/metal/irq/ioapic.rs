@@ -16,6 +16,7 @@ const WINDOW: u64 = 0x10;
 const REGISTER_VERSION: u32 = 1;
 const REGISTER_ENTRIES: u32 = 0x10;
 const ENTRY_ACTIVE_LOW: u32 = 1 << 13;
+const ENTRY_REMOTE_IRR: u32 = 1 << 14;
 const ENTRY_LEVEL: u32 = 1 << 15;
 const ENTRY_MASKED: u32 = 1 << 16;
 
@@ -129,6 +130,24 @@ pub fn route(gsi: Gsi, vector: Vector, apic_id: u32, trigger: Trigger, polarity:
     registers.write(REGISTER_ENTRIES + 2 * input + 1, apic_id << 24);
     registers.write(REGISTER_ENTRIES + 2 * input, low);
     true
+}
+
+/// Sends an input's interrupts to another APIC. One write: the entry is never half old and half new.
+pub fn redirect(gsi: Gsi, apic_id: u32) -> bool {
+    let Some((apic, input)) = find(gsi) else {
+        return false;
+    };
+    apic.registers
+        .lock()
+        .write(REGISTER_ENTRIES + 2 * input + 1, apic_id << 24);
+    true
+}
+
+/// Whether a level-triggered interrupt of an input was accepted by a local APIC that has not ended it.
+pub fn in_flight(gsi: Gsi) -> bool {
+    find(gsi).is_some_and(|(apic, input)| {
+        apic.registers.lock().read(REGISTER_ENTRIES + 2 * input) & ENTRY_REMOTE_IRR != 0
+    })
 }
 
 /// Masks or unmasks an input; one that does not exist is ignored.

@@ -21,6 +21,7 @@ mod register {
     pub const LOGICAL_DESTINATION: u32 = 0xd0;
     pub const DESTINATION_FORMAT: u32 = 0xe0;
     pub const SPURIOUS: u32 = 0xf0;
+    pub const REQUEST: u32 = 0x200;
     pub const ERROR_STATUS: u32 = 0x280;
     pub const COMMAND_LOW: u32 = 0x300;
     pub const COMMAND_HIGH: u32 = 0x310;
@@ -165,6 +166,13 @@ pub fn is_x2apic() -> bool {
 pub fn id() -> u32 {
     let id = read(register::ID);
     if is_x2apic() { id } else { id >> 24 }
+}
+
+/// Whether `vector` was accepted and waits to be delivered to the executing CPU.
+pub fn is_requested(vector: u8) -> bool {
+    let vector = u32::from(vector);
+    // Eight registers of 32 bits, 16 bytes apart.
+    read(register::REQUEST + vector / 32 * 16) & 1 << (vector % 32) != 0
 }
 
 /// Ends the interrupt in service.
