@@ -73,6 +73,18 @@ const DEBIAN_CHECKS: [(&str, &[u8]); 10] = [
     ("system", include_bytes!("../../debian/checks/system")),
 ];
 
+/// An emulated machine on a busy host takes its time; systemd must not give up on it.
+const PATIENT: [(&str, &[u8]); 2] = [
+    (
+        "systemd/system.conf.d/patient.conf",
+        b"[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n",
+    ),
+    (
+        "systemd/system/dev-hvc0.device.d/patient.conf",
+        b"[Unit]\nJobRunningTimeoutSec=15min\n",
+    ),
+];
+
 /// The image that hands over to a root file system, for the kernel that `modules` (`lib/modules/VERSION`) belongs to.
 /// Checks and `programs` go with it, to `/run/checks` and `/run/programs`.
 pub fn to_root(modules: &Path, programs: &[(&str, PathBuf)], path: &Path) -> Result<PathBuf> {
