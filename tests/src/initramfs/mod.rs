@@ -93,6 +93,9 @@ pub fn to_root(modules: &Path, programs: &[(&str, PathBuf)], path: &Path) -> Res
     for (name, script) in DEBIAN_CHECKS {
         initramfs.add(&format!("root.run/checks/{name}"), 0o755, script);
     }
+    for (name, contents) in PATIENT {
+        initramfs.add(&format!("root.run/{name}"), 0o644, contents);
+    }
     for (name, program) in programs {
         initramfs.add(&format!("root.run/programs/{name}"), 0o755, &read(program)?);
     }
