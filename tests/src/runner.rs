@@ -3,7 +3,7 @@
 use crate::artifacts::{Linux, host, rust, target_dir};
 use crate::bochs::Bochs;
 use crate::devices::{self, free_port};
-use crate::initramfs::{self, BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs};
+use crate::initramfs::{self, BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs, stock_xl};
 use crate::iso::{self, Firmware};
 use crate::machine::Running;
 use crate::peer::Peer;
@@ -41,6 +41,8 @@ pub struct Bench {
     pub debian: Option<(PathBuf, PathBuf)>,
     /// The other side of the network.
     pub peer: Peer,
+    /// The same with Debian's toolstack, if a scenario needs it.
+    pub stock_xl: Option<PathBuf>,
     /// The folder with the programs of `tests/guests`, if a scenario needs it.
     pub guests: Option<PathBuf>,
     /// Where transcripts go.
@@ -55,6 +57,16 @@ impl Bench {
         linux: Linux,
         scenarios: &[Scenario],
     ) -> Result<Self> {
+        let stock_xl = if scenarios.iter().any(|scenario| scenario.stock_xl) {
+            let mut image = Initramfs::new()?;
+            let modules = linux.modules.as_ref();
+            let folder = modules.context("the toolstack needs modules of dom0's kernel")?;
+            image.add_modules(folder, "order", &DOM0_MODULES)?;
+            stock_xl::add(&mut image, &linux.kernel)?;
+            Some(image.write(&target_dir().join("dom0-stock-xl.cpio.gz"))?)
+        } else {
+            None
+        };
         let mut initramfs = Initramfs::new()?;
         let programs = |names: &[&'static str]| -> Result<Vec<(&'static str, PathBuf)>> {
             let paths = names
@@ -96,6 +108,7 @@ impl Bench {
             initramfs,
             debian,
             peer: Peer::start()?,
+            stock_xl,
             guests,
             logs,
         })
@@ -291,10 +304,17 @@ impl Bench {
             .collect();
         if scenario.initramfs && !modules.is_empty() {
             let debian = self.debian.as_ref().filter(|_| scenario.debian.is_some());
+            let image = if let Some((_, handover)) = debian {
+                handover
+            } else if scenario.stock_xl {
+                self.stock_xl
+                    .as_ref()
+                    .context("the toolstack's image was not made")?
+            } else {
+                &self.initramfs
+            };
             modules.push(Module {
-                path: debian
-                    .map_or(&self.initramfs, |(_, handover)| handover)
-                    .clone(),
+                path: image.clone(),
                 arguments: String::new(),
             });
         }

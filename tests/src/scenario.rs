@@ -122,6 +122,8 @@ pub struct Scenario {
     pub debian: Option<Devices>,
     /// Whether the machine starts anew when it is reset.
     pub reboots: bool,
+    /// Whether that has Debian's toolstack in it, and guests.
+    pub stock_xl: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// Patterns of [`FATAL`] that belong to this scenario.
@@ -153,6 +155,7 @@ impl Scenario {
             initramfs: true,
             debian: None,
             reboots: false,
+            stock_xl: false,
             steps: Vec::new(),
             tolerated: Vec::new(),
             long: false,
@@ -223,6 +226,16 @@ impl Scenario {
     #[must_use]
     pub fn disk(self) -> Self {
         Self { disk: true, ..self }
+    }
+
+    /// Give dom0 Debian's toolstack, guests, and memory left for them.
+    #[must_use]
+    pub fn stock_xl(self) -> Self {
+        Self {
+            stock_xl: true,
+            append: "dom0_mem=512M,max:512M",
+            ..self
+        }
     }
 
     /// Boot from a CD through GRUB.

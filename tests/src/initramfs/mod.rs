@@ -6,6 +6,7 @@
 //! `root=` names a file system to go on with, such as Debian's.
 
 mod modules;
+pub mod stock_xl;
 
 use crate::{artifacts::busybox, cpio::Archive, programs32};
 use anyhow::{Context, Result};

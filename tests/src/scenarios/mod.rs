@@ -6,6 +6,7 @@ mod debian;
 mod dom0;
 mod power;
 mod pv_kernels;
+mod stock_xl;
 
 use crate::scenario::Scenario;
 
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Scenario> {
         power::scenarios(),
         dom0::scenarios(),
         debian::scenarios(),
+        stock_xl::scenarios(),
     ]
     .concat()
 }
