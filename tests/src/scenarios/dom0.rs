@@ -12,7 +12,6 @@ pub fn scenarios() -> Vec<Scenario> {
     };
     vec![
         to_shell("dom0-512m", "Linux reaches its shell with 512 MiB").memory("512M"),
-        to_shell("dom0-128m", "Linux reaches its shell with 128 MiB").memory("128M"),
         to_shell("dom0-1g", "Linux reaches its shell with 1 GiB"),
         to_shell(
             "dom0-4g",
