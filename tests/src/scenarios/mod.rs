@@ -3,8 +3,10 @@
 mod bad_input;
 mod conformance;
 mod dom0;
+mod guests;
 mod power;
 mod pv_kernels;
+mod stock_xl;
 
 use crate::scenario::Scenario;
 
@@ -16,6 +18,8 @@ pub fn all() -> Vec<Scenario> {
         bad_input::scenarios(),
         power::scenarios(),
         dom0::scenarios(),
+        stock_xl::scenarios(),
+        guests::scenarios(),
     ]
     .concat()
 }

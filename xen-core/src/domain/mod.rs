@@ -4,6 +4,7 @@ pub mod access;
 mod create;
 mod destroy;
 mod heap;
+mod holders;
 mod info;
 mod info_page;
 mod lifecycle;
@@ -120,6 +121,8 @@ pub struct Domain {
     cpu_policy: RankedMutex<Arc<CpuPolicy>>,
     /// The PC's oldest ports, as a domain without rights to them sees them.
     pub legacy_ports: RankedMutex<crate::emulate::legacy_ports::LegacyPorts>,
+    /// Its share of the processors.
+    pub sched: Arc<crate::sched::DomainSched>,
     /// Watchdog timers (SCHEDOP_watchdog): absolute expiry in ns, 0 = not armed.
     pub watchdogs: [AtomicU64; 2],
 }
@@ -158,6 +161,7 @@ impl Domain {
                 Rank::Machine,
                 crate::emulate::legacy_ports::LegacyPorts::default(),
             ),
+            sched: Arc::default(),
             watchdogs: [AtomicU64::new(0), AtomicU64::new(0)],
         })
     }
