@@ -3,7 +3,9 @@
 use crate::artifacts::{Linux, host, rust, target_dir};
 use crate::bochs::Bochs;
 use crate::devices::{self, free_port};
-use crate::initramfs::{self, BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs, stock_xl};
+use crate::initramfs::{
+    self, BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs, stock_xl, toolstack,
+};
 use crate::iso::{self, Firmware};
 use crate::machine::Running;
 use crate::peer::Peer;
@@ -43,6 +45,8 @@ pub struct Bench {
     pub peer: Peer,
     /// The same with Debian's toolstack, if a scenario needs it.
     pub stock_xl: Option<PathBuf>,
+    /// The same with our toolstack, if a scenario needs it.
+    pub toolstack: Option<PathBuf>,
     /// The folder with the programs of `tests/guests`, if a scenario needs it.
     pub guests: Option<PathBuf>,
     /// Where transcripts go.
@@ -64,6 +68,16 @@ impl Bench {
             image.add_modules(folder, "order", &DOM0_MODULES)?;
             stock_xl::add(&mut image, &linux.kernel)?;
             Some(image.write(&target_dir().join("dom0-stock-xl.cpio.gz"))?)
+        } else {
+            None
+        };
+        let toolstack = if scenarios.iter().any(|scenario| scenario.toolstack) {
+            let mut image = Initramfs::new()?;
+            let modules = linux.modules.as_ref();
+            let folder = modules.context("the toolstack needs modules of dom0's kernel")?;
+            image.add_modules(folder, "order", &DOM0_MODULES)?;
+            toolstack::add(&mut image, &linux)?;
+            Some(image.write(&target_dir().join("dom0-toolstack.cpio.gz"))?)
         } else {
             None
         };
@@ -109,6 +123,7 @@ impl Bench {
             debian,
             peer: Peer::start()?,
             stock_xl,
+            toolstack,
             guests,
             logs,
         })
@@ -308,6 +323,10 @@ impl Bench {
                 handover
             } else if scenario.stock_xl {
                 self.stock_xl
+                    .as_ref()
+                    .context("the toolstack's image was not made")?
+            } else if scenario.toolstack {
+                self.toolstack
                     .as_ref()
                     .context("the toolstack's image was not made")?
             } else {

@@ -124,6 +124,8 @@ pub struct Scenario {
     pub reboots: bool,
     /// Whether that has Debian's toolstack in it, and guests.
     pub stock_xl: bool,
+    /// Whether the toolstack is in it and runs.
+    pub toolstack: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// Patterns of [`FATAL`] that belong to this scenario.
@@ -156,6 +158,7 @@ impl Scenario {
             debian: None,
             reboots: false,
             stock_xl: false,
+            toolstack: false,
             steps: Vec::new(),
             tolerated: Vec::new(),
             long: false,
@@ -255,6 +258,15 @@ impl Scenario {
             emulator: Emulator::Bochs,
             patience,
             ..self.cpu(model).grub()
+        }
+    }
+
+    /// Start the toolstack in dom0.
+    #[must_use]
+    pub fn toolstack(self) -> Self {
+        Self {
+            toolstack: true,
+            ..self
         }
     }
 

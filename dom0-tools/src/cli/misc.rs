@@ -195,6 +195,9 @@ pub fn init_dom0(tools: &Toolstack) -> Result<(), ToolError> {
         batch.add("/local/domain/0/domid", "0");
         batch.add("/local/domain/0/name", "Domain-0");
         batch.add("/local/pool/0/name", "Pool-0");
+        // The folders of guests are there from the start, so that the first guest leaves nothing new behind.
+        batch.add("/vm", "");
+        batch.add("/libxl", "");
         let known = tools.store.read(tx, "/local/domain/0/memory/target")?;
         if known.is_none() {
             batch.add("/local/domain/0/memory/target", &target);

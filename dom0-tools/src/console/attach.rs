@@ -115,8 +115,14 @@ pub fn attach(
                 // The daemon closed it: the guest is gone.
                 Ok(0) => return Ok(()),
                 Ok(len) => {
-                    output.write_all(buffer.get(..len).unwrap_or_default())?;
-                    output.flush()?;
+                    let written = output
+                        .write_all(buffer.get(..len).unwrap_or_default())
+                        .and_then(|()| output.flush());
+                    match written {
+                        // Whoever read the output has seen enough.
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                        written => written?,
+                    }
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -11,7 +11,7 @@ use crate::sys::loop_device::LoopDevice;
 use crate::sys::process::device_numbers;
 
 /// How long a back end may take to open a device.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A disk whose block device is there.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::store::{Batch, Perms, Tx, transact};
 use crate::sys::netlink::Netlink;
 
 /// How long a back end may take to make its interface.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// The address of dom0's ends: never the lowest on a bridge, so that the bridge keeps its own.
 const BACKEND_MAC: [u8; 6] = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff];
 

@@ -4,6 +4,7 @@ mod bad_input;
 mod conformance;
 mod debian;
 mod dom0;
+mod guests;
 mod power;
 mod pv_kernels;
 mod stock_xl;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Scenario> {
         dom0::scenarios(),
         debian::scenarios(),
         stock_xl::scenarios(),
+        guests::scenarios(),
     ]
     .concat()
 }
