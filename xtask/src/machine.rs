@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use xenolith_tests::artifacts::{self, Linux, target_dir};
 use xenolith_tests::devices::{Chipset, Devices, Disk, Nic, ROOT};
-use xenolith_tests::initramfs::{self, DOM0_MODULES, Initramfs};
+use xenolith_tests::initramfs::{self, DOM0_MODULES, Initramfs, toolstack};
 use xenolith_tests::iso::{self, Firmware};
 use xenolith_tests::qemu::{Boot, Machine, Module};
 use xenolith_tests::runner::XEN_CPU;
@@ -134,6 +134,7 @@ impl Computer {
             memory: self.mem.clone(),
             smp: self.smp,
             kvm: self.kvm,
+            reboots: false,
             extra: Vec::new(),
         }
     }
@@ -221,12 +222,13 @@ impl Dom0 {
         if self.root.is_some() {
             let modules = linux.modules.as_ref();
             let modules = modules.context("--root with --linux needs --modules")?;
-            return initramfs::to_root(modules, &target_dir().join("dom0-root.cpio.gz"))
+            return initramfs::to_root(modules, &[], &target_dir().join("dom0-root.cpio.gz"))
                 .context("write dom0's initramfs");
         }
         let mut initramfs = Initramfs::new()?;
         if let Some(folder) = &linux.modules {
             initramfs.add_modules(folder, "order", &DOM0_MODULES)?;
+            toolstack::add(&mut initramfs, linux)?;
         }
         initramfs
             .write(&target_dir().join("dom0.cpio.gz"))

@@ -6,6 +6,8 @@
 //! `root=` names a file system to go on with, such as Debian's.
 
 mod modules;
+pub mod stock_xl;
+pub mod toolstack;
 
 use crate::{artifacts::busybox, cpio::Archive, programs32};
 use anyhow::{Context, Result};
@@ -56,10 +58,49 @@ pub const ROOT_MODULES: [&str; 8] = [
     "ext4",
 ];
 
+/// Checks for a whole Debian, under `/run/checks` there.
+const DEBIAN_CHECKS: [(&str, &[u8]); 10] = [
+    ("check", include_bytes!("../../debian/checks/check")),
+    ("balloon", include_bytes!("../../debian/checks/balloon")),
+    ("clock", include_bytes!("../../debian/checks/clock")),
+    ("disk", include_bytes!("../../debian/checks/disk")),
+    (
+        "disk-again",
+        include_bytes!("../../debian/checks/disk-again"),
+    ),
+    ("hotplug", include_bytes!("../../debian/checks/hotplug")),
+    ("network", include_bytes!("../../debian/checks/network")),
+    ("stress", include_bytes!("../../debian/checks/stress")),
+    ("swap", include_bytes!("../../debian/checks/swap")),
+    ("system", include_bytes!("../../debian/checks/system")),
+];
+
+/// An emulated machine on a busy host takes its time; systemd must not give up on it.
+const PATIENT: [(&str, &[u8]); 2] = [
+    (
+        "systemd/system.conf.d/patient.conf",
+        b"[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n",
+    ),
+    (
+        "systemd/system/dev-hvc0.device.d/patient.conf",
+        b"[Unit]\nJobRunningTimeoutSec=15min\n",
+    ),
+];
+
 /// The image that hands over to a root file system, for the kernel that `modules` (`lib/modules/VERSION`) belongs to.
-pub fn to_root(modules: &Path, path: &Path) -> Result<PathBuf> {
+/// Checks and `programs` go with it, to `/run/checks` and `/run/programs`.
+pub fn to_root(modules: &Path, programs: &[(&str, PathBuf)], path: &Path) -> Result<PathBuf> {
     let mut initramfs = Initramfs::new()?;
     initramfs.add_modules(modules, "root", &ROOT_MODULES)?;
+    for (name, script) in DEBIAN_CHECKS {
+        initramfs.add(&format!("root.run/checks/{name}"), 0o755, script);
+    }
+    for (name, contents) in PATIENT {
+        initramfs.add(&format!("root.run/{name}"), 0o644, contents);
+    }
+    for (name, program) in programs {
+        initramfs.add(&format!("root.run/programs/{name}"), 0o755, &read(program)?);
+    }
     initramfs.write(path)
 }
 
@@ -72,6 +113,18 @@ pub struct Initramfs {
 impl Initramfs {
     /// Busybox with its links, `/init`, and every check.
     pub fn new() -> Result<Self> {
+        let mut initramfs = Self::bare(INIT)?;
+        for (name, script) in CHECKS {
+            initramfs.add(&format!("checks/{name}"), 0o755, script);
+        }
+        for (name, program) in programs32::all() {
+            initramfs.add(&format!("checks/{name}"), 0o755, &program);
+        }
+        Ok(initramfs)
+    }
+
+    /// Busybox with its links, and `init` as process 1.
+    fn bare(init: &[u8]) -> Result<Self> {
         let busybox = busybox()?;
         let mut archive = Archive::new();
         for folder in [
@@ -81,16 +134,10 @@ impl Initramfs {
         }
         archive.character_device("dev/console", 0o600, 5, 1);
         archive.character_device("dev/null", 0o666, 1, 3);
-        archive.file("init", 0o755, INIT);
+        archive.file("init", 0o755, init);
         archive.file("bin/busybox", 0o755, &read(&busybox)?);
         for applet in applets(&busybox)? {
             archive.link(&format!("bin/{applet}"), "busybox");
-        }
-        for (name, script) in CHECKS {
-            archive.file(&format!("checks/{name}"), 0o755, script);
-        }
-        for (name, program) in programs32::all() {
-            archive.file(&format!("checks/{name}"), 0o755, &program);
         }
         Ok(Self {
             archive,

@@ -2,9 +2,12 @@
 
 mod bad_input;
 mod conformance;
+mod debian;
 mod dom0;
+mod guests;
 mod power;
 mod pv_kernels;
+mod stock_xl;
 
 use crate::scenario::Scenario;
 
@@ -16,6 +19,9 @@ pub fn all() -> Vec<Scenario> {
         bad_input::scenarios(),
         power::scenarios(),
         dom0::scenarios(),
+        debian::scenarios(),
+        stock_xl::scenarios(),
+        guests::scenarios(),
     ]
     .concat()
 }

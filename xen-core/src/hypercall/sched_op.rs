@@ -9,7 +9,7 @@ use hypercall_abi::sched::{
 };
 
 use super::Call;
-use crate::domain::VcpuFlags;
+use crate::domain::{VcpuFlags, access};
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
 use crate::num::{CpuId, Port};
@@ -38,13 +38,12 @@ impl<M: Machine> Call<'_, M> {
             SchedOp::REMOTE_SHUTDOWN => {
                 let arg: SchedRemoteShutdown = machine.read(GuestHandle::from_addr(arg))?;
                 let target = self.hv.domains.get(arg.domain_id).ok_or(Errno::ESRCH)?;
-                if !self.domain.privileges.control || target.id == self.domain.id {
-                    return Err(if self.domain.privileges.control {
-                        Errno::ESRCH
-                    } else {
-                        Errno::EPERM
-                    }
-                    .into());
+                if !access::may_administer(self.domain) {
+                    return Err(Errno::EPERM.into());
+                }
+                // ABI: the caller's own number names nobody.
+                if target.id == self.domain.id {
+                    return Err(Errno::ESRCH.into());
                 }
                 self.hv.shut_down(&target, arg.reason.0 & 0xff);
             }
@@ -155,22 +154,23 @@ impl<M: Machine> Call<'_, M> {
         if !self.domain.privileges.hardware {
             return Err(Errno::EPERM);
         }
-        let slot = &self.vcpu.pin_override;
         let Ok(cpu) = u32::try_from(pcpu) else {
             // Negative: no more.
-            return if slot.swap(0, Ordering::SeqCst) == 0 {
-                Err(Errno::EINVAL)
-            } else {
-                Ok(())
-            };
+            if !self.vcpu.sched.unpin() {
+                return Err(Errno::EINVAL);
+            }
+            self.hv.affinity_changed(self.vcpu);
+            return Ok(());
         };
-        if !self.hv.machine.online().contains(CpuId(cpu)) {
+        if !self.hv.sched.online().contains(CpuId(cpu)) {
             return Err(Errno::EINVAL);
         }
-        match slot.compare_exchange(0, cpu.saturating_add(1), Ordering::SeqCst, Ordering::SeqCst) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Errno::EBUSY),
+        if !self.vcpu.sched.pin(CpuId(cpu)) {
+            return Err(Errno::EBUSY);
         }
+        // On its way out the vCPU goes there.
+        self.hv.affinity_changed(self.vcpu);
+        Ok(())
     }
 }
 

@@ -9,8 +9,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use hypercall_abi::xen::{Dom0VgaConsoleInfo, Dom0VgaConsoleInfoU, VgaTextMode3, VgaType};
+use xen_core::boot::efi::{self, EfiFacts};
 use xen_core::boot::firmware::FirmwareInfo;
 use xen_core::boot::modules::{Module, PhysRange};
+use xen_core::boot::options::{self, Options};
 use xen_core::boot::plan::{FRAME_RECORD_SIZE, Ranges};
 use xen_core::console::{Console, ConsoleSettings, Outlet};
 use xen_core::cpu_policy::CpuPolicies;
@@ -24,7 +26,7 @@ use xen_core::irq::{Configuration, GsiDefault, IrqTable, McfgRange, SERIAL_VECTO
 use xen_core::machine::{Polarity, Trigger};
 use xen_core::mm::{Memory, PageInfo};
 use xen_core::num::{CpuId, Gsi, Mfn, PAGE_SHIFT};
-use xen_core::sched::Scheduler;
+use xen_core::sched::{Policy, Scheduler, Settings};
 use xen_core::sync::{Rank, RankedMutex};
 use xen_core::time::{Timers, boot_time};
 use zerocopy::FromZeros;
@@ -77,11 +79,12 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
     let mem = books(state);
     mem.mark_device_memory(&e820);
     mem.set_m2p(machine.ram.m2p_table());
+    let sched = scheduler(&state.options);
     Hypervisor {
         policies: CpuPolicies::detect(&machine),
         mem,
         domains: DomainTable::new(),
-        sched: Scheduler::new(),
+        sched,
         timers: Timers::new(percpu::count()),
         irqs: IrqTable::new(interrupt_configuration(state)),
         console,
@@ -89,6 +92,11 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         e820,
         firmware: FirmwareInfo {
             keyboard_flags: state.keyboard_flags,
+            efi: state.efi.clone().map(|system_table| EfiFacts {
+                system_table,
+                memory_map: efi::memory_map(state.boot.efi_memory_map.unwrap_or_default())
+                    .collect(),
+            }),
             ..FirmwareInfo::default()
         },
         options: state.options.clone(),
@@ -96,6 +104,31 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         build_id: super::build_id::read(),
         machine,
     }
+}
+
+/// The scheduler that the options ask for, with this processor. The others join when they come up.
+fn scheduler(options: &Options) -> Scheduler {
+    let default = Settings::default();
+    let policy = match options.sched {
+        options::Scheduler::Null => Policy::Null,
+        options::Scheduler::Credit2 => Policy::Credit2,
+        options::Scheduler::Credit => {
+            log::warn!("Could not find scheduler: credit");
+            Policy::Credit2
+        }
+    };
+    let settings = Settings {
+        policy,
+        ratelimit_us: options.sched_ratelimit_us.unwrap_or(default.ratelimit_us),
+        migrate_resist_us: options
+            .sched_credit2_migrate_resist
+            .unwrap_or(default.migrate_resist_us),
+    };
+    let sched = Scheduler::new(settings, percpu::count());
+    sched.cpu_online(CpuId(0));
+    let (name, short) = sched.name();
+    log::info!("Using scheduler: {name} ({short})");
+    sched
 }
 
 /// The books of all frames, with nothing handed over yet.
