@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conformance;
+mod debian;
 mod dom0;
 mod guests;
 mod power;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Scenario> {
         bad_input::scenarios(),
         power::scenarios(),
         dom0::scenarios(),
+        debian::scenarios(),
         stock_xl::scenarios(),
         guests::scenarios(),
     ]

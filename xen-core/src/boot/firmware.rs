@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::efi::EfiFacts;
+
 /// What a BIOS knows of one disk (INT 13h, AH=08h, 41h and 48h).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BiosDisk {
@@ -52,4 +54,6 @@ pub struct FirmwareInfo {
     pub screen: Option<ScreenIdentity>,
     /// Shift keys and locks of the keyboard (BIOS data area, 0x417).
     pub keyboard_flags: u8,
+    /// UEFI's tables, where the machine was booted by it.
+    pub efi: Option<EfiFacts>,
 }

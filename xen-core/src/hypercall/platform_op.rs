@@ -2,6 +2,8 @@
 //!
 //! Order of the checks: `EFAULT`, `EACCES` for another interface version, `EPERM`, then the operation.
 
+mod efi;
+
 use alloc::vec::Vec;
 
 use hypercall_abi::errno::Errno;
@@ -191,8 +193,7 @@ impl<M: Machine> Call<'_, M> {
                 }
                 self.answer(answer_at, &known.keyboard_flags)
             }
-            // ABI: the answer of a hypervisor that was not started by EFI.
-            FirmwareInfoType::EFI_INFO => Err(Errno::ENOSYS),
+            FirmwareInfoType::EFI_INFO => self.efi_info(answer_at, arg.index, arg.u.as_efi_info()),
             _ => Err(Errno::EINVAL),
         }
     }
