@@ -80,6 +80,8 @@ pub enum Step {
     Type(String),
     /// Carry out a command of QEMU's control protocol, such as `system_powerdown` or `inject-nmi`.
     Qmp(&'static str),
+    /// A command of QEMU's monitor for humans, for what the control protocol does not have.
+    Monitor(&'static str),
     /// Wait until the machine ends in this way.
     End(End),
     /// The machine must stay on, halted, for a while.
@@ -266,6 +268,12 @@ impl Scenario {
     #[must_use]
     pub fn qmp(self, command: &'static str) -> Self {
         self.step(Step::Qmp(command))
+    }
+
+    /// Next, carry out a command of QEMU's monitor for humans.
+    #[must_use]
+    pub fn monitor(self, command: &'static str) -> Self {
+        self.step(Step::Monitor(command))
     }
 
     /// Last, wait for the machine's end.

@@ -1,6 +1,7 @@
 //! The boot tests. A new one is a few lines in the file of its subject.
 
 mod bad_input;
+mod broken_hardware;
 mod conformance;
 mod dom0;
 mod power;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Scenario> {
         conformance::scenarios(),
         bad_input::scenarios(),
         power::scenarios(),
+        broken_hardware::scenarios(),
         dom0::scenarios(),
     ]
     .concat()

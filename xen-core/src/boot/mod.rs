@@ -6,10 +6,12 @@
 
 pub mod bytes;
 pub mod e820;
+pub mod efi;
 pub mod firmware;
 pub mod modules;
 pub mod multiboot1;
 pub mod multiboot2;
+pub mod numa;
 pub mod options;
 pub mod plan;
 pub mod rtc;
@@ -59,6 +61,8 @@ pub struct BootInfo<'a> {
     pub rsdp: Option<&'a [u8]>,
     /// EFI system table, if booted by UEFI.
     pub efi_system_table: Option<u64>,
+    /// EFI's memory map, as the loader passed it.
+    pub efi_map: &'a [u8],
 }
 
 /// Why a boot loader's data cannot be used.

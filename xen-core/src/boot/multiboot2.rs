@@ -66,7 +66,10 @@ pub fn read<'a>(info: u64, memory: &impl BootMemory<'a>) -> Result<BootInfo<'a>,
                 basic.push(Region::new(1 << 20, kib(4), Kind::RAM));
             }
             TAG_MEMORY_MAP => read_map(body, &mut map),
-            TAG_EFI_MEMORY_MAP => read_efi_map(body, &mut efi_map),
+            TAG_EFI_MEMORY_MAP => {
+                out.efi_map = body;
+                read_efi_map(body, &mut efi_map);
+            }
             TAG_EFI64_SYSTEM_TABLE => out.efi_system_table = u64_at(body, 0),
             TAG_ACPI_NEW => out.rsdp = Some(body),
             TAG_ACPI_OLD if out.rsdp.is_none() => out.rsdp = Some(body),

@@ -21,6 +21,7 @@ use arrayvec::ArrayVec;
 use spin::Mutex;
 use xen_core::acpi::AcpiFacts;
 use xen_core::boot::e820::E820;
+use xen_core::boot::efi::{self, Efi};
 use xen_core::boot::modules::PhysRange;
 use xen_core::boot::options::{self, ComPort, Consoles, Options, Parsed};
 use xen_core::boot::plan::{Plan, Ranges};
@@ -52,6 +53,8 @@ pub struct BootState {
     pub keyboard_flags: u8,
     /// The serial port that is the console.
     pub console_port: Option<ComPort>,
+    /// From EFI, if booted by it.
+    pub efi: Option<Efi>,
 }
 
 /// Address of the keyboard's state in the BIOS data area.
@@ -98,6 +101,9 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         .bytes(BIOS_KEYBOARD_FLAGS, 1)
         .map_or(0, |bytes| bytes[0]);
     let acpi = AcpiFacts::read(boot.rsdp, &early);
+    let efi = boot
+        .efi_system_table
+        .and_then(|table| efi::read(table, boot.efi_map, &early));
     let memory = options
         .mem
         .map_or_else(|| boot.memory.clone(), |limit| boot.memory.limited(limit));
@@ -130,6 +136,7 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         taken,
         keyboard_flags,
         console_port,
+        efi,
     }));
     bring_up::start_first_cpu()
 }
