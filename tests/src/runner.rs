@@ -49,7 +49,7 @@ impl Bench {
         scenarios: &[Scenario],
     ) -> Result<Self> {
         let mut initramfs = Initramfs::new()?;
-        for name in ["vectors", "stress"] {
+        for name in ["vectors", "stress", "ticks"] {
             let program = rust::dom0_program(name)?;
             let contents =
                 std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;

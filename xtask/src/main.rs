@@ -1,5 +1,6 @@
 //! `cargo xtask`: build, run, test. One file per command; each says in its first line what it does.
 
+mod bench;
 mod book;
 mod build;
 mod compare_boot;
@@ -56,6 +57,8 @@ enum Command {
     Test(test::Options),
     /// Boot Linux on Debian's Xen and on ours and compare what it logs
     CompareBoot(compare_boot::Options),
+    /// Count instructions and memory beside Debian's Xen; fails above a bound
+    Bench(bench::Options),
     /// Attach gdb to a machine that `run --gdb` started
     Gdb(gdb::Options),
     /// Make a GRUB boot CD, target/xenolith.iso
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::CompareBoot(options) => compare_boot::compare_boot(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Fetch(options) => fetch::fetch(&options),
         Command::Doctor => doctor::doctor(),
         Command::Gdb(options) => gdb::gdb(&options),

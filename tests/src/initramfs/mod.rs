@@ -18,7 +18,7 @@ use std::process::Command;
 const INIT: &[u8] = include_bytes!("../../dom0/init");
 
 /// Scripts under `/checks`, by name.
-const CHECKS: [(&str, &[u8]); 7] = [
+const CHECKS: [(&str, &[u8]); 8] = [
     ("button", include_bytes!("../../dom0/checks/button")),
     ("disk", include_bytes!("../../dom0/checks/disk")),
     ("dmesg", include_bytes!("../../dom0/checks/dmesg")),
@@ -26,6 +26,7 @@ const CHECKS: [(&str, &[u8]); 7] = [
     ("fpu", include_bytes!("../../dom0/checks/fpu")),
     ("hotplug", include_bytes!("../../dom0/checks/hotplug")),
     ("stress", include_bytes!("../../dom0/checks/stress")),
+    ("ticks", include_bytes!("../../dom0/checks/ticks")),
 ];
 
 /// Kernel modules of the interactive image: what a toolstack in dom0 opens.

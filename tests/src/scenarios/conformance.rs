@@ -3,7 +3,7 @@
 use crate::scenario::Scenario;
 
 /// The areas of the `conformance` kernel.
-const AREAS: [(&str, &str, &str); 16] = [
+const AREAS: [(&str, &str, &str); 17] = [
     (
         "conformance-start-of-day",
         "start_of_day",
@@ -59,6 +59,11 @@ const AREAS: [(&str, &str, &str); 16] = [
         "conformance-control",
         "control",
         "the first domain's own calls, and what they refuse",
+    ),
+    (
+        "conformance-foreign",
+        "foreign",
+        "a second domain, and its memory, grants and ports from outside",
     ),
     (
         "conformance-grants",

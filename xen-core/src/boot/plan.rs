@@ -17,9 +17,12 @@ pub const M2P_ENTRY_SIZE: u64 = 8;
 const PAGE: u64 = 4096;
 const LARGE_PAGE: u64 = 2 << 20;
 const LOW_MEMORY_END: u64 = 1 << 20;
-const HEAP_BASE_SIZE: u64 = 24 << 20;
-const HEAP_SHARE: u64 = 128;
-const TABLES_BASE_SIZE: u64 = 4 << 20;
+/// What the first domain needs; the heap grows when guests make it.
+const HEAP_BASE_SIZE: u64 = 4 << 20;
+const HEAP_SHARE: u64 = 1024;
+const TABLES_BASE_SIZE: u64 = 1 << 20;
+/// Tables of small pages at both ends of a region of the memory map.
+const TABLES_PER_REGION: u64 = 16 << 10;
 /// Stacks, descriptor window and system-call stubs of a processor, and what maps them.
 const TABLES_PER_CPU: u64 = 192 << 10;
 
@@ -80,6 +83,7 @@ impl Plan {
         // One 8-byte entry maps 4 KiB, or 2 MiB in the direct map; twice that, and a base for the edges.
         let tables = round_up(
             TABLES_BASE_SIZE
+                .saturating_add(memory.regions().len() as u64 * TABLES_PER_REGION)
                 .saturating_add(cpus.saturating_mul(TABLES_PER_CPU))
                 .saturating_add(own / 256)
                 .saturating_add(memory.ram_end() >> 17),

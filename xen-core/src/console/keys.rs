@@ -49,6 +49,12 @@ impl<M: Machine> Hypervisor<M> {
             run: Self::key_msi,
         },
         Key {
+            letter: b'O',
+            does: "recount page references",
+            diagnostic: false,
+            run: Self::print_audit,
+        },
+        Key {
             letter: b'Q',
             does: "dump PCI devices",
             diagnostic: true,

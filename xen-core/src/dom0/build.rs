@@ -213,7 +213,7 @@ impl<M: Machine> Hypervisor<M> {
         while (loaded.frames.len() as u64) < wanted {
             let left = wanted - loaded.frames.len() as u64;
             let (first, order) = self
-                .dom0_chunk(&loaded.domain, left)
+                .dom0_chunk(&loaded.domain, left, AllocOptions::default())
                 .ok_or(too_little(wanted, wanted - left))?;
             for i in 0..1u64 << order {
                 let pfn = loaded.frames.len() as u64;
@@ -225,12 +225,12 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// The largest chunk for dom0 that is no longer than `left` pages.
-    fn dom0_chunk(&self, domain: &Domain, left: u64) -> Option<(Mfn, u32)> {
+    fn dom0_chunk(&self, domain: &Domain, left: u64, options: AllocOptions) -> Option<(Mfn, u32)> {
         let fitting = left.max(1).ilog2().min(CHUNK_ORDER);
         (0..=fitting).rev().find_map(|order| {
-            let first =
-                self.mem
-                    .allocate(&self.machine, &domain.pages, order, AllocOptions::default())?;
+            let first = self
+                .mem
+                .allocate(&self.machine, &domain.pages, order, options)?;
             Some((first, order))
         })
     }
@@ -308,10 +308,15 @@ impl<M: Machine> Hypervisor<M> {
         for (pfn, mfn) in frames.iter().enumerate() {
             write(pfn as u64, *mfn);
         }
+        // Memory that holds nothing: the kernel clears what it gives to others, as it must on a real machine too.
+        let unused = AllocOptions {
+            uncleared: true,
+            ..AllocOptions::default()
+        };
         let mut pfn = frames.len() as u64;
         while pfn < plan.nr_pages {
             let (first, order) = self
-                .dom0_chunk(domain, plan.nr_pages - pfn)
+                .dom0_chunk(domain, plan.nr_pages - pfn, unused)
                 .ok_or(too_little(plan.nr_pages, pfn))?;
             for i in 0..1u64 << order {
                 self.set_m2p(first.offset(i), Pfn(pfn));

@@ -3,6 +3,8 @@
 pub mod access;
 mod create;
 mod destroy;
+mod heap;
+mod holders;
 mod info;
 mod info_page;
 mod lifecycle;

@@ -2,29 +2,23 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
-use hashbrown::HashMap;
 use hypercall_abi::xen::{DomId, NR_VIRQS, Virq};
 
 use super::Domain;
-use crate::sync::{Rank, RankedMutex};
+use crate::sync::{ByDomain, Rank};
 
-/// The domains that exist.
+/// The domains that exist. Finding one takes no lock that another domain's calls could want.
 #[derive(Debug)]
 pub struct DomainTable {
-    domains: RankedMutex<Entries>,
+    domains: ByDomain<Arc<Domain>>,
+    /// The number that was given out last.
+    last_id: AtomicU16,
     /// Domains in the table that are dead.
     dead: AtomicU32,
     /// Who gets the global VIRQs that are not the hardware domain's: number of the domain plus one, or 0.
     virq_handlers: [AtomicU32; NR_VIRQS as usize],
-}
-
-#[derive(Debug)]
-struct Entries {
-    by_id: HashMap<DomId, Arc<Domain>>,
-    /// The number that was given out last.
-    last_id: u16,
 }
 
 impl Default for DomainTable {
@@ -36,15 +30,10 @@ impl Default for DomainTable {
 impl DomainTable {
     /// No domain yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
-            domains: RankedMutex::new(
-                Rank::DomainTable,
-                Entries {
-                    by_id: HashMap::new(),
-                    last_id: 0,
-                },
-            ),
+            domains: ByDomain::new(Rank::DomainTable),
+            last_id: AtomicU16::new(0),
             dead: AtomicU32::new(0),
             virq_handlers: [const { AtomicU32::new(0) }; NR_VIRQS as usize],
         }
@@ -53,47 +42,45 @@ impl DomainTable {
     /// The domain with this number.
     #[must_use]
     pub fn get(&self, id: DomId) -> Option<Arc<Domain>> {
-        self.domains.lock().by_id.get(&id).cloned()
+        self.domains.get(id)
     }
 
     /// Enters a domain; false if the number is taken.
     #[must_use]
     pub fn insert(&self, domain: Arc<Domain>) -> bool {
-        let mut entries = self.domains.lock();
-        if entries.by_id.contains_key(&domain.id) {
-            return false;
-        }
-        entries.by_id.insert(domain.id, domain);
-        true
+        self.domains.insert(domain.id, domain)
     }
 
     /// The next number that is nobody's, going upwards from the one given out last; 0 is never given out. `None` if all
     /// are taken. Numbers come back late, so that whoever remembers one does not meet another domain under it.
     #[must_use]
     pub fn next_id(&self) -> Option<DomId> {
-        let mut entries = self.domains.lock();
-        let end = DomId::FIRST_RESERVED.0;
-        let last = entries.last_id;
-        let upwards = last.saturating_add(1)..end;
-        let id = upwards
-            .chain(1..=last)
-            .map(DomId)
-            .find(|id| !entries.by_id.contains_key(id))?;
-        entries.last_id = id.0;
-        Some(id)
+        let mut last = self.last_id.load(Ordering::SeqCst);
+        loop {
+            let upwards = last.saturating_add(1)..DomId::FIRST_RESERVED.0;
+            let id = upwards
+                .chain(1..=last)
+                .find(|&id| !self.domains.contains(DomId(id)))?;
+            // Another processor that looks for a number at the same time gets another one.
+            match self
+                .last_id
+                .compare_exchange(last, id, Ordering::SeqCst, Ordering::SeqCst)
+            {
+                Ok(_) => return Some(DomId(id)),
+                Err(now) => last = now,
+            }
+        }
     }
 
     /// Forgets a domain.
     pub fn remove(&self, id: DomId) -> Option<Arc<Domain>> {
-        self.domains.lock().by_id.remove(&id)
+        self.domains.edit(id, Option::take)
     }
 
     /// All domains, by ascending number.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Domain>> {
-        let mut all: Vec<_> = self.domains.lock().by_id.values().cloned().collect();
-        all.sort_by_key(|domain| domain.id.0);
-        all
+        self.domains.all()
     }
 
     /// Notes that a domain in the table has died.
@@ -110,10 +97,8 @@ impl DomainTable {
     /// The numbers of the dead domains.
     #[must_use]
     pub(super) fn dead(&self) -> Vec<DomId> {
-        let entries = self.domains.lock();
-        entries
-            .by_id
-            .values()
+        let all = self.all();
+        all.iter()
             .filter(|domain| domain.ending.lock().dead)
             .map(|domain| domain.id)
             .collect()
@@ -126,25 +111,25 @@ impl DomainTable {
         id: DomId,
         may_go: impl Fn(&Domain) -> bool,
     ) -> Option<Option<Domain>> {
-        let mut entries = self.domains.lock();
-        if !entries.by_id.get(&id).is_some_and(|domain| may_go(domain)) {
-            return None;
+        let taken = self.domains.edit(id, |entry| {
+            let domain = entry.take_if(|domain| may_go(domain))?;
+            match Arc::try_unwrap(domain) {
+                // Looked at again: only now can nobody refer to a page anew.
+                Ok(domain) if may_go(&domain) => Some(Some(domain)),
+                Ok(domain) => {
+                    *entry = Some(Arc::new(domain));
+                    None
+                }
+                Err(domain) => {
+                    *entry = Some(domain);
+                    Some(None)
+                }
+            }
+        });
+        if let Some(Some(_)) = taken {
+            self.dead.fetch_sub(1, Ordering::SeqCst);
         }
-        match Arc::try_unwrap(entries.by_id.remove(&id)?) {
-            // Looked at again: only now can nobody refer to a page anew.
-            Ok(domain) if may_go(&domain) => {
-                self.dead.fetch_sub(1, Ordering::SeqCst);
-                Some(Some(domain))
-            }
-            Ok(domain) => {
-                entries.by_id.insert(id, Arc::new(domain));
-                None
-            }
-            Err(domain) => {
-                entries.by_id.insert(id, domain);
-                Some(None)
-            }
-        }
+        taken
     }
 
     /// Makes domain `id` the receiver of a global VIRQ.

@@ -83,6 +83,7 @@ impl<M: Machine> Hypervisor<M> {
     fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
         loop {
             self.take_arrivals(cpu);
+            self.feed_heap();
             if self.reschedule(cpu, regs).is_continue() {
                 continue;
             }

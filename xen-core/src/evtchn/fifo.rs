@@ -205,6 +205,17 @@ impl Fifo {
         Ok(Port(pages * WORDS_PER_ARRAY_PAGE))
     }
 
+    /// The frames that the format holds references on.
+    #[must_use]
+    pub fn frames(&self, vcpus: &[VcpuEvents]) -> Vec<Mfn> {
+        let blocks = vcpus.iter().filter_map(|vcpu| vcpu.queues.control());
+        let pages = self.array.iter().map(|page| page.load(Ordering::Acquire));
+        blocks
+            .map(|block| block.mfn)
+            .chain(pages.filter(|&mfn| mfn != NOWHERE).map(Mfn))
+            .collect()
+    }
+
     /// Whether another page fits.
     #[must_use]
     pub fn has_room(&self) -> bool {

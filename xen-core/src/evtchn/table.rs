@@ -223,6 +223,12 @@ impl EventChannels {
         self.vcpus.get().map_or(&[], |vcpus| vcpus)
     }
 
+    /// The frames that the FIFO format holds writable references on.
+    #[must_use]
+    pub fn frames(&self) -> alloc::vec::Vec<crate::num::Mfn> {
+        self.fifo.frames(self.vcpus())
+    }
+
     fn virq_place(&self, vcpu: VcpuId, virq: Virq) -> Option<&AtomicU32> {
         self.vcpus()
             .get(vcpu.0 as usize)?

@@ -75,6 +75,18 @@ impl MapTrack {
         self.in_use
     }
 
+    /// The mappings for devices. What a vCPU is changing this moment is not among them.
+    #[must_use]
+    pub fn device_mappings(&self) -> Vec<Mapping> {
+        let slots = self.frames.iter().flatten();
+        slots
+            .filter_map(|slot| match slot {
+                Slot::Mapped(mapping) if mapping.device => Some(mapping.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Handles that exist.
     #[must_use]
     pub fn len(&self) -> u32 {

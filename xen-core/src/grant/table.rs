@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 
 use hypercall_abi::grant_table::GntStatus;
 use hypercall_abi::xen::DomId;
@@ -139,13 +139,26 @@ impl GrantTable {
         self.given.lock().len()
     }
 
-    /// The frame that an entry names at this moment.
+    /// Whether `grantee` uses a grant of `mfn` at this moment.
     #[must_use]
-    pub fn named_frame(&self, frames: &impl Frames, reference: GrantRef) -> Option<Mfn> {
-        let given = self.given.lock();
-        given
-            .word(frames, reference)
-            .map(|word| entry::frame(word.load(Ordering::SeqCst)))
+    pub fn is_used_by(&self, mfn: Mfn, grantee: DomId) -> bool {
+        // The lock is let go between frames: nobody waits for the whole search.
+        (0..self.frame_count()).any(|index| self.given.lock().uses(index, mfn, grantee))
+    }
+
+    /// Frames that the domain has mapped for devices, each as often as it is mapped, and whether for writing. The order
+    /// of the locks is the mapping's first, the granter's then; never both.
+    #[must_use]
+    pub fn device_mappings(&self) -> Vec<(Mfn, bool)> {
+        let mappings = self.mapped.lock().device_mappings();
+        mappings
+            .into_iter()
+            .filter_map(|mapping| {
+                let given = mapping.granter.grants.given.lock();
+                let active = given.active(mapping.reference)?;
+                Some((active.frame, !mapping.readonly))
+            })
+            .collect()
     }
 
     /// Number of mappings that the domain has.
@@ -160,6 +173,15 @@ impl Given {
     #[must_use]
     pub fn len(&self) -> u32 {
         u32::try_from(self.frames.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether `grantee` uses a grant of `mfn` whose entry is in this frame of the table.
+    fn uses(&self, index: u32, mfn: Mfn, grantee: DomId) -> bool {
+        self.frames.get(index as usize).is_some_and(|frame| {
+            frame.active.iter().any(|active| {
+                !active.pins.is_empty() && active.frame == mfn && active.grantee == grantee
+            })
+        })
     }
 
     /// Adds a frame; false if the table is closed.

@@ -114,7 +114,7 @@ impl UnmapBatch {
                 contains_pte: mapping.contains_pte,
             };
             match op.replace_by {
-                None => grant_map::destroy(hv, domain, place, frame, write)?,
+                None | Some(0) => grant_map::destroy(hv, domain, place, frame, write)?,
                 Some(by) => grant_map::replace(hv, domain, place, frame, write, by)?,
             }
             let _ = held.into_raw();

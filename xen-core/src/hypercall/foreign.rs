@@ -30,10 +30,11 @@ pub(super) struct PageOwner {
 }
 
 impl<M: Machine> Call<'_, M> {
-    /// The domain that `raw` names as owner of pages.
+    /// The domain that `raw` names as owner of pages. Whether the caller may have to do with it is
+    /// [`Call::may_handle`]'s matter: some calls ask before each request only.
     ///
     /// # Errors
-    /// `ESRCH` if there is none, or for the caller's own number: it is to say DOMID_SELF. `EPERM`.
+    /// `ESRCH` if there is none, or for the caller's own number: it is to say DOMID_SELF.
     pub(super) fn page_owner(&self, raw: u16) -> Result<PageOwner, Errno> {
         match DomId(raw) {
             DomId::SELF => Ok(PageOwner {
@@ -44,23 +45,31 @@ impl<M: Machine> Call<'_, M> {
                 id: DomId::IO,
                 domain: None,
             }),
-            DomId::XEN if self.domain.privileges.control => Ok(PageOwner {
+            DomId::XEN => Ok(PageOwner {
                 id: DomId::XEN,
                 domain: None,
             }),
-            DomId::XEN => Err(Errno::EPERM),
             id if id == self.domain.id => Err(Errno::ESRCH),
             id => {
                 let domain = self.hv.domains.get(id).ok_or(Errno::ESRCH)?;
-                if !self.hv.may_map(self.domain, &domain) {
-                    return Err(Errno::EPERM);
-                }
                 Ok(PageOwner {
                     id,
                     domain: Some(domain),
                 })
             }
         }
+    }
+
+    /// Whether the caller may use pages of `owner`: its own, or any for the control domain.
+    ///
+    /// # Errors
+    /// `EPERM`.
+    pub(super) fn may_handle(&self, owner: &PageOwner) -> Result<(), Errno> {
+        let allowed = match &owner.domain {
+            Some(domain) => self.hv.may_map(self.domain, domain),
+            None => self.domain.privileges.control,
+        };
+        if allowed { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     /// Keeps the list of demotions short while request number `index` of a long call is about to be done. Each request can

@@ -230,10 +230,11 @@ impl<M: Machine> Call<'_, M> {
 
     /// A version 1 table has no status frames.
     fn get_status_frames(&self, op: &mut GnttabGetStatusFrames) {
-        op.status = self
-            .table_owner(op.dom)
-            .err()
-            .unwrap_or(GntStatus::GENERAL_ERROR);
+        op.status = match self.table_owner(op.dom) {
+            Ok(_) if op.nr_frames == 0 => GntStatus::OKAY,
+            Ok(_) => GntStatus::GENERAL_ERROR,
+            Err(status) => status,
+        };
     }
 
     fn set_version(&self, arg: GuestHandle<GnttabSetVersion>) -> HypercallResult {
@@ -272,42 +273,42 @@ impl<M: Machine> Call<'_, M> {
         Ok(Outcome::Done(0))
     }
 
-    /// Cleans caches of part of a page that the caller owns. x86 caches are coherent with devices;
-    /// there is something to do only for who can map pages past the caches, the hardware domain.
+    /// Cleans caches of part of a page that the caller owns or has mapped by a grant. x86 caches are coherent with
+    /// devices; there is something to do only for who can map pages past the caches, the hardware domain.
     fn flush_one(&self, op: &GnttabCacheFlush) -> Result<(), Errno> {
-        let flags = GnttabCacheFlags::from_bits(op.op).ok_or(Errno::EINVAL)?;
-        if u64::from(op.offset) + u64::from(op.length) > PAGE_SIZE {
+        let (offset, length) = (u64::from(op.offset), u64::from(op.length));
+        if offset >= PAGE_SIZE || offset + length > PAGE_SIZE {
             return Err(Errno::EINVAL);
         }
-        if op.length == 0 || !flags.intersects(GnttabCacheFlags::CLEAN | GnttabCacheFlags::INVAL) {
+        // ABI: a grant reference in place of an address is not supported.
+        let flags = GnttabCacheFlags::from_bits(op.op)
+            .filter(|flags| !flags.contains(GnttabCacheFlags::SOURCE_GREF))
+            .ok_or(Errno::EINVAL)?;
+        if length == 0 || flags.is_empty() {
             return Ok(());
         }
-        let frame = flushed_frame(self, op, flags)?;
-        let _page = self
-            .hv
-            .mem
-            .get_page(frame, self.domain.id)
-            .ok_or(Errno::EPERM)?;
+        let mem = &self.hv.mem;
+        let frame = Mfn::from_addr(op.a.as_dev_bus_addr());
+        if !mem.is_ram(frame) && !mem.is_special(frame) {
+            return Err(Errno::EINVAL);
+        }
+        let page = mem.get_any_page(frame).ok_or(Errno::EPERM)?;
+        let owner = mem.owner(page.mfn()).ok_or(Errno::EPERM)?;
+        if owner != self.domain.id {
+            let owner = self.hv.domains.get(owner).ok_or(Errno::EPERM)?;
+            if !owner.grants.is_used_by(frame, self.domain.id) {
+                return Err(Errno::EINVAL);
+            }
+        }
+        // Forgetting what is in a cache but not in memory is not the guest's to ask for.
+        if !flags.contains(GnttabCacheFlags::CLEAN) {
+            return Err(Errno::EOPNOTSUPP);
+        }
         if self.domain.privileges.hardware {
             self.hv.machine.flush_caches();
         }
         Ok(())
     }
-}
-
-/// The frame that an own grant or a bus address names.
-fn flushed_frame<M: Machine>(
-    call: &Call<'_, M>,
-    op: &GnttabCacheFlush,
-    flags: GnttabCacheFlags,
-) -> Result<Mfn, Errno> {
-    if !flags.contains(GnttabCacheFlags::SOURCE_GREF) {
-        return Ok(Mfn::from_addr(op.a.as_dev_bus_addr()));
-    }
-    call.domain
-        .grants
-        .named_frame(&call.hv.machine, GrantRef(op.a.as_ref()))
-        .ok_or(Errno::EINVAL)
 }
 
 /// Elements that end with a status.

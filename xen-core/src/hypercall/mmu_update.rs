@@ -12,7 +12,7 @@ use super::foreign::{PREEMPTED, PageOwner};
 use crate::domain::Domain;
 use crate::guest::GuestAccess;
 use crate::machine::{Flush, Machine};
-use crate::num::Mfn;
+use crate::num::{Mfn, VcpuId};
 use crate::outcome::{HypercallResult, Outcome, Stop};
 use crate::pv::mm;
 
@@ -43,7 +43,18 @@ impl<M: Machine> Call<'_, M> {
             before = machine.read(done)?;
         }
         let count = count & !PREEMPTED;
-        let owners = self.owners(foreigndom)?;
+        let tables = self.table_owner_of(foreigndom)?;
+        let owners = match self.owners(tables, foreigndom) {
+            Ok(owners) => owners,
+            Err(errno) => {
+                // ABI: from here on the guest is told how many are done, whatever goes wrong.
+                if !done.is_null() {
+                    let _ = machine.write(done, &before);
+                }
+                return Err(errno.into());
+            }
+        };
+
         let mut flush = false;
         let mut finished = 0;
         let mut result = Ok(());
@@ -88,20 +99,24 @@ impl<M: Machine> Call<'_, M> {
         }
     }
 
-    /// Low half: owner of the mapped pages. High half: owner of the tables, plus one; 0 is the caller.
-    fn owners(&self, foreigndom: u32) -> Result<Owners, Errno> {
-        let tables = match (foreigndom >> 16).checked_sub(1) {
-            None => self.domain.clone(),
-            Some(id) if id == u32::from(self.domain.id.0) => self.domain.clone(),
-            Some(id) => {
-                let id = u16::try_from(id).map_err(|_| Errno::ESRCH)?;
-                let domain = self.hv.domains.get(DomId(id)).ok_or(Errno::ESRCH)?;
-                if !self.hv.may_map(self.domain, &domain) {
-                    return Err(Errno::EPERM);
-                }
-                domain
-            }
+    /// Owner of the tables: the upper half is its number plus one, and 0 is the caller.
+    fn table_owner_of(&self, foreigndom: u32) -> Result<Arc<Domain>, Errno> {
+        let Some(id) = (foreigndom >> 16).checked_sub(1) else {
+            return Ok(self.domain.clone());
         };
+        let id = DomId(u16::try_from(id).map_err(|_| Errno::ESRCH)?);
+        if id == self.domain.id {
+            return Ok(self.domain.clone());
+        }
+        self.hv.domains.get(id).ok_or(Errno::ESRCH)
+    }
+
+    /// With the owner of the mapped pages, the lower half.
+    fn owners(&self, tables: Arc<Domain>, foreigndom: u32) -> Result<Owners, Errno> {
+        // ABI: a domain without vCPUs has no tables yet.
+        if tables.id != self.domain.id {
+            tables.vcpu(VcpuId(0)).ok_or(Errno::EINVAL)?;
+        }
         let pages = self.page_owner((foreigndom & 0xffff) as u16)?;
         Ok(Owners { tables, pages })
     }
@@ -118,6 +133,14 @@ impl<M: Machine> Call<'_, M> {
             MmuUpdateCmd::NORMAL_PT_UPDATE
             | MmuUpdateCmd::PT_UPDATE_PRESERVE_AD
             | MmuUpdateCmd::PT_UPDATE_NO_TRANSLATE => {
+                // ABI: asked for each request, so that one that is refused counts like one that fails. Device memory
+                // is a matter of rights on the frame.
+                if owners.pages.id != DomId::IO {
+                    self.may_handle(&owners.pages)?;
+                }
+                if !hv.may_map(self.domain, &owners.tables) {
+                    return Err(Errno::EPERM.into());
+                }
                 let update = mm::Update {
                     address: request.ptr & !COMMAND,
                     value: request.val,
@@ -135,8 +158,10 @@ impl<M: Machine> Call<'_, M> {
                     return Err(Errno::EPERM.into());
                 }
                 let mfn = Mfn::from_addr(request.ptr);
-                let owner = owners.pages.domain.as_ref().ok_or(Errno::EINVAL)?;
-                let _page = hv.mem.get_page(mfn, owner.id).ok_or(Errno::EINVAL)?;
+                if owners.pages.id != DomId::IO {
+                    self.may_handle(&owners.pages)?;
+                }
+                let _page = hv.mem.get_page(mfn, owners.pages.id).ok_or(Errno::EINVAL)?;
                 let entry = hv.machine.m2p(mfn).ok_or(Errno::EINVAL)?;
                 entry.store(request.val, Ordering::Relaxed);
                 Ok(())

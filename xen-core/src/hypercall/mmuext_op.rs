@@ -34,8 +34,9 @@ impl<M: Machine> Call<'_, M> {
             before = machine.read(done)?;
         }
         let count = count & !PREEMPTED;
-        // The upper half must be clear: the calls know no separate owner of tables.
-        let owner = self.page_owner(u16::try_from(foreigndom).map_err(|_| Errno::ESRCH)?)?;
+        // ABI: a domain's number has 16 bits, whatever else the register holds.
+        let owner = self.page_owner((foreigndom & 0xffff) as u16)?;
+        self.may_handle(&owner)?;
         let pages = owner
             .domain
             .as_ref()
@@ -86,10 +87,12 @@ impl<M: Machine> Call<'_, M> {
         let Some(target) = owner.domain.as_ref() else {
             // Devices and the hypervisor have no tables and no processors: what would be done to oneself is forbidden
             // before it is senseless.
-            return Err(if is_own_op(op.cmd) {
-                Errno::EPERM
-            } else {
-                Errno::EINVAL
+            return Err(match op.cmd {
+                C::MARK_SUPER | C::UNMARK_SUPER => Errno::EOPNOTSUPP,
+                cmd if is_own_op(cmd) => Errno::EPERM,
+                cmd if cmd.0 <= C::UNPIN_TABLE.0 => Errno::EINVAL,
+                C::CLEAR_PAGE | C::COPY_PAGE => Errno::EINVAL,
+                _ => Errno::ENOSYS,
             }
             .into());
         };

@@ -21,6 +21,7 @@ impl<M: Machine> Call<'_, M> {
         domid: u32,
     ) -> HypercallResult {
         let owner = self.page_owner((domid & 0xffff) as u16)?;
+        self.may_handle(&owner)?;
         self.update_va(va, value, flags, owner.id)
     }
 

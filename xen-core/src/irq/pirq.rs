@@ -182,6 +182,11 @@ impl DomainPirqs {
         Ok(())
     }
 
+    /// The page of EOI bits.
+    pub(super) const fn eoi_map(&self) -> Option<Mfn> {
+        self.eoi_map
+    }
+
     /// Gives the page of EOI bits back to whoever drops the reference.
     pub(super) fn take_eoi_map(&mut self) -> Option<Mfn> {
         self.eoi_map.take()

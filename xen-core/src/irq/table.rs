@@ -137,6 +137,12 @@ impl IrqTable {
         Ok(())
     }
 
+    /// The page of EOI bits of a domain, on which a writable reference is held.
+    #[must_use]
+    pub fn eoi_map(&self, owner: PirqOwner) -> Option<Mfn> {
+        self.state.lock().domains.get(&owner.id.0)?.eoi_map()
+    }
+
     /// Registers the page of EOI bits (PHYSDEVOP_pirq_eoi_gmfn), on which the caller holds a writable reference.
     ///
     /// # Errors

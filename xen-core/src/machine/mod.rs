@@ -8,6 +8,7 @@ mod cpus;
 mod devices;
 mod frames;
 mod guest;
+mod heap;
 mod pv_cpu;
 
 pub use clock::{Clock, TscScale, WallTime};
@@ -15,11 +16,24 @@ pub use cpus::{CpuMask, Cpus, Flush};
 pub use devices::{ConsoleIo, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger, Width};
 pub use frames::{FrameWords, Frames};
 pub use guest::{GuestFault, GuestMemory};
+pub use heap::HeapMemory;
 pub use pv_cpu::{CpuidLeaf, DebugRegs, PvCpu, SegmentBase, SelectorReg};
 
 /// A whole computer.
 pub trait Machine:
-    Frames + GuestMemory + Cpus + PvCpu + Clock + Irqs + Pio + ConsoleIo + Power + Send + Sync + 'static
+    Frames
+    + GuestMemory
+    + Cpus
+    + PvCpu
+    + Clock
+    + Irqs
+    + Pio
+    + ConsoleIo
+    + Power
+    + HeapMemory
+    + Send
+    + Sync
+    + 'static
 {
 }
 
@@ -33,6 +47,7 @@ impl<T> Machine for T where
         + Pio
         + ConsoleIo
         + Power
+        + HeapMemory
         + Send
         + Sync
         + 'static

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use xen_core::irq::KICK_VECTOR;
 use xen_core::machine::{
     Clock, ConsoleIo, CpuMask, CpuidLeaf, Cpus, DebugRegs, Flush, FrameWords, Frames, GuestFault,
-    GuestMemory, Irqs, MsiMessage, Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase,
+    GuestMemory, HeapMemory, Irqs, MsiMessage, Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase,
     SelectorReg, Trigger, TscScale, WallTime, Width,
 };
 use xen_core::num::{CpuId, Gsi, Mfn, Vector};
@@ -14,8 +14,9 @@ use xen_core::num::{CpuId, Gsi, Mfn, Vector};
 use crate::metal::cpu::{control, cpuid, debug, fpu, gdt, msr, percpu, segment, shootdown};
 use crate::metal::entry::guest_copy;
 use crate::metal::irq::{ioapic, lapic, msi};
+use crate::metal::mem::layout::DIRECT_MAP_BASE;
 use crate::metal::mem::stacks::this_cpu;
-use crate::metal::mem::{paging, ram::Ram, vmap};
+use crate::metal::mem::{heap, paging, ram::Ram, vmap};
 use crate::metal::time::{clock, cmos, tsc};
 use crate::metal::{pio, power, serial, watchdog};
 
@@ -44,6 +45,19 @@ impl Frames for X86 {
     fn flush_caches(&self) {
         // SAFETY: writes back and drops caches; memory stays as it is.
         unsafe { core::arch::asm!("wbinvd", options(nostack, preserves_flags)) };
+    }
+}
+
+impl HeapMemory for X86 {
+    fn heap_is_low(&self) -> bool {
+        heap::is_low()
+    }
+
+    fn extend_heap(&self, start: Mfn, order: u32) {
+        self.ram.withdraw(start, 1 << order);
+        // SAFETY: allocatable frames that nobody owns or refers to (promise of the library), in the direct map; from
+        // here on `words` refuses them. A piece that is too small is lost.
+        unsafe { heap::extend(DIRECT_MAP_BASE + start.addr(), 4096 << order) };
     }
 }
 

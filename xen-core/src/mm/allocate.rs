@@ -14,7 +14,15 @@ use crate::num::{Mfn, PAGE_SHIFT, Pfn};
 pub struct AllocOptions {
     /// All machine addresses must fit in this many bits.
     pub address_bits: Option<u32>,
+    /// The only node that will do.
+    pub exact_node: Option<u32>,
+    /// What the frames hold does not matter: whoever gets them may see it and will overwrite it. For the first domain
+    /// at boot only, when no other has had them.
+    pub uncleared: bool,
 }
+
+/// Nodes of the machine: all memory is one.
+const NODES: u32 = 1;
 
 impl AllocOptions {
     /// From the low byte of `mem_flags` (0 = any).
@@ -22,7 +30,14 @@ impl AllocOptions {
     pub const fn below_bits(bits: u32) -> Self {
         Self {
             address_bits: if bits == 0 { None } else { Some(bits) },
+            exact_node: None,
+            uncleared: false,
         }
+    }
+
+    /// Whether no memory can be what is asked for.
+    pub(super) fn is_impossible(self) -> bool {
+        self.exact_node.is_some_and(|node| node >= NODES)
     }
 
     fn width(self) -> Option<u32> {
@@ -43,6 +58,9 @@ impl Memory {
         options: AllocOptions,
     ) -> Option<Mfn> {
         let count = 1u64.checked_shl(order)?;
+        if options.is_impossible() {
+            return None;
+        }
         // Room in the account first, so that two processors cannot both use the last of it.
         let claimed = {
             let mut list = pages.lock();
@@ -57,7 +75,7 @@ impl Memory {
             list.claim -= claimed;
             claimed
         };
-        let start = self.take_clean(machine, order, options.width(), claimed);
+        let start = self.take_clean(machine, order, options, claimed);
         let Some(start) = start else {
             let mut list = pages.lock();
             pages.subtract_total(count);
@@ -75,7 +93,7 @@ impl Memory {
         machine: &M,
         pages: &OwnedPages,
     ) -> Option<Mfn> {
-        let mfn = self.take_clean(machine, 0, None, 0)?;
+        let mfn = self.take_clean(machine, 0, AllocOptions::default(), 0)?;
         let info = self.frames.get(mfn)?;
         self.set_fixed_type(mfn, PageType::Writable);
         pages.add_shared();
@@ -123,7 +141,7 @@ impl Memory {
         &self,
         machine: &M,
         order: u32,
-        width: Option<u32>,
+        options: AllocOptions,
         claimed: u64,
     ) -> Option<Mfn> {
         let count = 1u64.checked_shl(order)?;
@@ -134,7 +152,7 @@ impl Memory {
             if buddy.free_frames() < promised.saturating_add(count) {
                 return None;
             }
-            let start = buddy.take(&self.frames, order, width)?;
+            let start = buddy.take(&self.frames, order, options.width())?;
             self.claims.fetch_sub(claimed, Ordering::SeqCst);
             start
         };
@@ -159,7 +177,9 @@ impl Memory {
         for i in 0..count {
             let mfn = start.offset(i);
             self.reset_type(mfn);
-            machine.zero(mfn);
+            if !options.uncleared {
+                machine.zero(mfn);
+            }
             if let Some(entry) = machine.m2p(mfn) {
                 entry.store(Pfn::INVALID.get(), Ordering::Relaxed);
             }
@@ -195,6 +215,11 @@ impl Memory {
                 let mut list = pages.lock();
                 list.remove(&self.frames, mfn);
                 pages.subtract_total(1);
+                if list.claim != 0 {
+                    // ABI: while a claim is not met, what the domain gives back is part of it again.
+                    list.claim += 1;
+                    self.claims.fetch_add(1, Ordering::SeqCst);
+                }
                 if list.closed {
                     self.note_leftover_freed();
                 }
@@ -240,34 +265,30 @@ impl Memory {
     /// Opens the account of a new domain; `None` if the number has one.
     #[must_use]
     pub fn open_account(&self, id: DomId) -> Option<Arc<OwnedPages>> {
-        let mut accounts = self.accounts.lock();
-        if accounts.contains_key(&id) {
-            return None;
-        }
         let pages = OwnedPages::new(id);
-        accounts.insert(id, pages.clone());
-        Some(pages)
+        self.accounts.insert(id, pages.clone()).then_some(pages)
     }
 
     /// Closes an account; false while a frame is the domain's, be it only by somebody else's reference, or work is left:
     /// the next domain of that number must not find itself the owner of such a frame.
     #[must_use]
     pub fn close_account(&self, id: DomId) -> bool {
-        let mut accounts = self.accounts.lock();
-        let Some(pages) = accounts.get(&id).cloned() else {
+        let Some(pages) = self.account(id) else {
             return true;
         };
-        if pages.owns_frames() {
+        let closed = self
+            .accounts
+            .edit(id, |entry| entry.take_if(|pages| !pages.owns_frames()))
+            .is_some();
+        if !closed {
             return false;
         }
-        accounts.remove(&id);
-        drop(accounts);
         !pages.has_demotions() && self.claim(&pages, 0).is_ok()
     }
 
     /// The account of a domain.
     #[must_use]
     pub fn account(&self, id: DomId) -> Option<Arc<OwnedPages>> {
-        self.accounts.lock().get(&id).cloned()
+        self.accounts.get(id)
     }
 }

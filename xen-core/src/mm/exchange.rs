@@ -16,10 +16,10 @@ impl Memory {
         order: u32,
         options: AllocOptions,
     ) -> Option<Mfn> {
-        let width = options
-            .address_bits
-            .map(|bits| bits.saturating_sub(crate::num::PAGE_SHIFT));
-        self.take_clean(machine, order, width, 0)
+        if options.is_impossible() {
+            return None;
+        }
+        self.take_clean(machine, order, options, 0)
     }
 
     /// Gives frames of [`Memory::allocate_detached`] back.

@@ -15,12 +15,12 @@ mod page_info;
 mod page_ref;
 mod page_type;
 mod tlb_clock;
+mod vnuma;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hashbrown::HashMap;
 use hypercall_abi::xen::DomId;
 use spin::Once;
 
@@ -33,11 +33,12 @@ pub use page_ref::{PageRef, WritableRef};
 pub(crate) use page_type::{Got, Put};
 pub use page_type::{PageType, TypeWord};
 pub use tlb_clock::TlbClock;
+pub use vnuma::Vnuma;
 
 use crate::boot::e820::E820Entry;
 use crate::machine::{CpuMask, Cpus, Flush};
 use crate::num::{Mfn, PAGE_SHIFT, PAGE_SIZE};
-use crate::sync::{Rank, RankedMutex};
+use crate::sync::{ByDomain, Rank, RankedMutex};
 
 /// Type of RAM in a memory map.
 const E820_RAM: u32 = 1;
@@ -47,7 +48,7 @@ const E820_RAM: u32 = 1;
 pub struct Memory {
     pub(crate) frames: FrameTable,
     buddy: RankedMutex<buddy::Buddy>,
-    accounts: RankedMutex<HashMap<DomId, Arc<OwnedPages>>>,
+    accounts: ByDomain<Arc<OwnedPages>>,
     pub(crate) clock: TlbClock,
     io: iomem::IoRules,
     /// Frames claimed by domains and not yet allocated.
@@ -77,7 +78,7 @@ impl Memory {
         Self {
             frames: FrameTable::new(frames),
             buddy: RankedMutex::new(Rank::Buddy, buddy::Buddy::new()),
-            accounts: RankedMutex::new(Rank::PageList, HashMap::new()),
+            accounts: ByDomain::new(Rank::PageList),
             clock: TlbClock::new(),
             io: iomem::IoRules::new(1 << phys_bits.clamp(36, 52).saturating_sub(PAGE_SHIFT)),
             claims: AtomicU64::new(0),
@@ -142,6 +143,12 @@ impl Memory {
     #[must_use]
     pub fn iomem_is_read_only(&self, mfn: Mfn) -> bool {
         self.io.is_read_only(mfn)
+    }
+
+    /// First frame number that the processor's physical addresses cannot express.
+    #[must_use]
+    pub const fn frame_limit(&self) -> u64 {
+        self.io.limit()
     }
 
     /// Whether a domain with rights on devices may map this frame, which is not RAM.

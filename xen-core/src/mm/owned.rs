@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use hypercall_abi::xen::DomId;
 
 use super::frame_table::FrameList;
-use super::{FrameTable, Memory};
+use super::{FrameTable, Memory, Vnuma};
 use crate::boot::e820::E820Entry;
 use crate::num::Mfn;
 use crate::sync::{Rank, RankedGuard, RankedMutex};
@@ -27,6 +27,7 @@ pub struct OwnedPages {
     /// Those, and the ones that a processor has in hand.
     unfinished: AtomicUsize,
     memory_map: RankedMutex<Option<Vec<E820Entry>>>,
+    vnuma: RankedMutex<Option<Vnuma>>,
 }
 
 /// The part under the lock.
@@ -58,6 +59,7 @@ impl OwnedPages {
             demotions: RankedMutex::new(Rank::PageList, Vec::new()),
             unfinished: AtomicUsize::new(0),
             memory_map: RankedMutex::new(Rank::PageList, None),
+            vnuma: RankedMutex::new(Rank::PageList, None),
         })
     }
 
@@ -93,6 +95,17 @@ impl OwnedPages {
     /// Sets the memory map.
     pub fn set_memory_map(&self, map: Vec<E820Entry>) {
         *self.memory_map.lock() = Some(map);
+    }
+
+    /// The NUMA topology that the domain is shown, if it is given one.
+    #[must_use]
+    pub fn vnuma(&self) -> Option<Vnuma> {
+        self.vnuma.lock().clone()
+    }
+
+    /// Sets the NUMA topology that the domain is shown.
+    pub fn set_vnuma(&self, vnuma: Vnuma) {
+        *self.vnuma.lock() = Some(vnuma);
     }
 
     /// Pages in the list, those with no allocation left but still referred to included. For tests and dumps.

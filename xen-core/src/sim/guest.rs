@@ -312,18 +312,9 @@ impl PvGuest {
     /// The references that this guest's context holds.
     #[must_use]
     pub fn holders(&self) -> Holders {
-        let roots = [self.ctx.kernel_root, self.ctx.user_root];
-        let segdesc = self.ctx.gdt.frames.iter().chain(&self.ctx.ldt.shadow);
-        let typed = roots
-            .into_iter()
-            .flatten()
-            .map(|mfn| (mfn, PageType::L4))
-            .chain(segdesc.flatten().map(|&mfn| (mfn, PageType::SegDesc)))
-            .collect();
-        Holders {
-            general: Vec::new(),
-            typed,
-        }
+        let mut holders = Holders::default();
+        self.ctx.enter_holds(&mut holders);
+        holders
     }
 
     /// Recounts all references.
@@ -335,16 +326,16 @@ impl PvGuest {
     }
 }
 
-/// Recounts all references of a machine on which these guests run.
+/// Recounts all references of a machine on which these guests, and no others, run: pages, vCPUs, ports, grants.
 ///
 /// # Panics
 /// If the records disagree with the recount.
 pub fn audit(hv: &Hypervisor<SimMachine>, guests: &[&PvGuest]) {
-    let mut all = Holders::default();
+    let mut all = hv.holders();
+    // These contexts can be looked into.
+    all.running.clear();
     for guest in guests {
-        let holders = guest.holders();
-        all.general.extend(holders.general);
-        all.typed.extend(holders.typed);
+        guest.ctx.enter_holds(&mut all);
     }
     let faults = hv.mem.audit(&hv.machine, &all);
     assert!(faults.is_empty(), "audit: {faults:#?}");

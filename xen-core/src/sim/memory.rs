@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::SimMachine;
-use crate::machine::{FrameWords, Frames};
+use crate::machine::{FrameWords, Frames, HeapMemory};
 use crate::num::Mfn;
 
 impl Frames for SimMachine {
@@ -28,7 +28,22 @@ impl Frames for SimMachine {
     }
 }
 
+impl HeapMemory for SimMachine {
+    fn heap_is_low(&self) -> bool {
+        self.heap_hunger.load(Ordering::SeqCst) != 0
+    }
+
+    fn extend_heap(&self, _start: Mfn, _order: u32) {
+        self.heap_hunger.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl SimMachine {
+    /// Makes the heap low until it has grown `times` times.
+    pub fn starve_heap(&self, times: u64) {
+        self.heap_hunger.store(times, Ordering::SeqCst);
+    }
+
     /// How often caches were written back.
     #[must_use]
     pub fn cache_flushes(&self) -> usize {

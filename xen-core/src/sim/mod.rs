@@ -61,6 +61,8 @@ pub struct SimMachine {
     yield_after: AtomicU64,
     cache_flushes: AtomicUsize,
     tlb_flushes: AtomicUsize,
+    /// How often the heap must grow until it is not low any more.
+    heap_hunger: AtomicU64,
     state: Mutex<Devices>,
 }
 
@@ -112,6 +114,7 @@ impl SimMachine {
             yield_after: AtomicU64::new(u64::MAX),
             cache_flushes: AtomicUsize::new(0),
             tlb_flushes: AtomicUsize::new(0),
+            heap_hunger: AtomicU64::new(0),
             state: Mutex::new(devices),
         }
     }

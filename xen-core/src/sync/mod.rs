@@ -4,8 +4,10 @@
 //! its holder, and there are no irq-save locks. What remains is the order, [`Rank`]: a lock may be taken only while
 //! every lock held has a lower rank. On a host (tests, simulation) the order is checked at run time.
 
+mod by_domain;
 mod rank;
 mod ranked;
 
+pub use by_domain::ByDomain;
 pub use rank::Rank;
 pub use ranked::{RankedGuard, RankedMutex};

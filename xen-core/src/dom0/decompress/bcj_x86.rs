@@ -19,7 +19,7 @@ pub(super) fn decode(data: &mut [u8], start: u32) {
     while let Some(&[opcode, _, _, _, top]) = data.get(index..).and_then(|rest| rest.first_chunk())
     {
         if opcode & 0xfe != 0xe8 {
-            index += 1;
+            index += 1 + bytes_without_opcode(data, index + 1);
             continue;
         }
         history = match previous.map(|previous| index - previous) {
@@ -66,6 +66,25 @@ pub(super) fn decode(data: &mut [u8], start: u32) {
         *operand = relative.to_le_bytes();
         index += 5;
     }
+}
+
+/// How many bytes from `index` on surely hold no opcode of CALL or JMP, eight at a time.
+#[inline(always)]
+fn bytes_without_opcode(data: &[u8], index: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut skipped = 0;
+    while let Some(&bytes) = data
+        .get(index + skipped..)
+        .and_then(|rest| rest.first_chunk::<8>())
+    {
+        // Zero bytes where the opcode is, and the usual test for a zero byte in a word.
+        let word = u64::from_le_bytes(bytes) & (ONES * 0xfe) ^ (ONES * 0xe8);
+        if word.wrapping_sub(ONES) & !word & (ONES * 0x80) != 0 {
+            break;
+        }
+        skipped += 8;
+    }
+    skipped
 }
 
 /// Whether `byte` is the top byte of a small positive or negative number.

@@ -61,7 +61,7 @@ impl LengthModel {
         high: [EVEN; 256],
     };
 
-    #[inline]
+    #[inline(always)]
     fn decode(&mut self, coder: &mut RangeDecoder<'_>, pos_state: usize) -> usize {
         if coder.bit(&mut self.choice) == 0 {
             coder.tree(&mut self.low[pos_state])
@@ -185,6 +185,19 @@ impl Decoder {
         output: &mut Output<'_>,
         end: usize,
     ) -> Result<Ended, LzmaError> {
+        let mut local = *coder;
+        let ended = self.symbols(&mut local, output, end);
+        *coder = local;
+        ended
+    }
+
+    #[inline(always)]
+    fn symbols(
+        &mut self,
+        coder: &mut RangeDecoder<'_>,
+        output: &mut Output<'_>,
+        end: usize,
+    ) -> Result<Ended, LzmaError> {
         let pos_mask = (1 << self.properties.position_bits) - 1;
         while output.position() < end {
             if coder.overran() {
@@ -247,7 +260,7 @@ impl Decoder {
         self.distance(coder, length) == END_MARKER && !coder.overran()
     }
 
-    #[inline]
+    #[inline(always)]
     fn literal(
         &mut self,
         coder: &mut RangeDecoder<'_>,
@@ -288,7 +301,7 @@ impl Decoder {
     }
 
     /// The distance of a match with length symbol `length`.
-    #[inline]
+    #[inline(always)]
     fn distance(&mut self, coder: &mut RangeDecoder<'_>, length: usize) -> u32 {
         let slot = coder.tree(&mut self.slots[length.min(3)]) as u32;
         if slot < 4 {
@@ -306,7 +319,7 @@ impl Decoder {
     }
 
     /// Selects the repeated distance; true for a single byte at rep0.
-    #[inline]
+    #[inline(always)]
     fn repeats_short(&mut self, coder: &mut RangeDecoder<'_>, pos_state: usize) -> bool {
         let state = self.state;
         if coder.bit(&mut self.is_rep0[state]) == 0 {

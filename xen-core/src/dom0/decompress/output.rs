@@ -68,34 +68,34 @@ impl<'a> Output<'a> {
 
     /// Bytes since the dictionary's reset.
     pub(super) fn used(&self) -> usize {
-        self.position - self.start
+        self.position.wrapping_sub(self.start)
     }
 
     /// The byte `distance + 1` back; 0 before the dictionary's start.
-    #[inline]
+    #[inline(always)]
     pub(super) fn back(&self, distance: usize) -> u8 {
         if distance >= self.used() {
             return 0;
         }
         self.buffer
-            .get(self.position - distance - 1)
+            .get(self.position.wrapping_sub(distance).wrapping_sub(1))
             .copied()
             .unwrap_or(0)
     }
 
     /// Appends a byte.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, byte: u8) -> Result<(), OutputError> {
         *self
             .buffer
             .get_mut(self.position)
             .ok_or(OutputError::Full)? = byte;
-        self.position += 1;
+        self.position = self.position.wrapping_add(1);
         Ok(())
     }
 
     /// Appends `length` bytes from `distance + 1` back, no further than position `end`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn copy(
         &mut self,
         distance: usize,
@@ -112,13 +112,20 @@ impl<'a> Output<'a> {
         if distance + 1 >= length {
             self.buffer.copy_within(from..from + length, self.position);
         } else {
-            // The source overlaps what the copy produces: a repeating pattern.
+            // The source overlaps what the copy produces: a pattern that repeats, most often a byte.
             let window = self
                 .buffer
                 .get_mut(from..self.position + length)
                 .ok_or(OutputError::Full)?;
-            for index in distance + 1..window.len() {
-                window[index] = window[index - distance - 1];
+            if let (0, [byte, run @ ..]) = (distance, &mut *window) {
+                run.fill(*byte);
+            } else {
+                let mut known = distance + 1;
+                while known < window.len() {
+                    let next = known.min(window.len() - known);
+                    window.copy_within(..next, known);
+                    known += next;
+                }
             }
         }
         self.position += length;

@@ -5,7 +5,10 @@
 
 use super::lzma::LzmaError;
 
-/// The range decoder over one run of input.
+/// The range decoder over one run of input. Small and copied into the loops that use it, where it lives in registers;
+/// so everything it does there is inlined. Arithmetic wraps: most of the time of a boot is spent here, and no value of
+/// the input can do more than decode to nonsense.
+#[derive(Clone, Copy)]
 pub(super) struct RangeDecoder<'a> {
     input: &'a [u8],
     position: usize,
@@ -40,34 +43,34 @@ impl<'a> RangeDecoder<'a> {
         self.position > self.input.len()
     }
 
-    #[inline]
+    #[inline(always)]
     fn normalise(&mut self) {
         if self.range < 1 << 24 {
             self.range <<= 8;
             // Past the end zeros are read; `overran` reports it before the next symbol.
             let next = self.input.get(self.position).copied().unwrap_or(0);
             self.code = self.code << 8 | u32::from(next);
-            self.position += 1;
+            self.position = self.position.wrapping_add(1);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn bit(&mut self, probability: &mut u16) -> usize {
         self.normalise();
-        let bound = (self.range >> 11) * u32::from(*probability);
+        let bound = (self.range >> 11).wrapping_mul(u32::from(*probability));
         if self.code < bound {
             self.range = bound;
-            *probability += (2048 - *probability) >> 5;
+            *probability = probability.wrapping_add(2048u16.wrapping_sub(*probability) >> 5);
             0
         } else {
-            self.range -= bound;
-            self.code -= bound;
-            *probability -= *probability >> 5;
+            self.range = self.range.wrapping_sub(bound);
+            self.code = self.code.wrapping_sub(bound);
+            *probability = probability.wrapping_sub(*probability >> 5);
             1
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn direct(&mut self, bits: u32) -> u32 {
         let mut value = 0;
         for _ in 0..bits {
@@ -75,7 +78,7 @@ impl<'a> RangeDecoder<'a> {
             self.range >>= 1;
             let one = self.code >= self.range;
             if one {
-                self.code -= self.range;
+                self.code = self.code.wrapping_sub(self.range);
             }
             value = value << 1 | u32::from(one);
         }
@@ -83,7 +86,7 @@ impl<'a> RangeDecoder<'a> {
     }
 
     /// A symbol below `N`, a power of two, most significant bit first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn tree<const N: usize>(&mut self, tree: &mut [u16; N]) -> usize {
         const { assert!(N.is_power_of_two()) };
         let mut symbol = 1;
@@ -94,7 +97,7 @@ impl<'a> RangeDecoder<'a> {
     }
 
     /// A symbol of `bits` bits, least significant bit first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn reverse_tree(&mut self, tree: &mut [u16], bits: u32) -> u32 {
         let mut node = 1;
         let mut symbol = 0;

@@ -8,7 +8,7 @@ use hypercall_abi::grant_table::{
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::{DomId, HypercallNr};
 
-use super::{DEVICE, Pair, call, call_with};
+use super::{DEVICE, Pair, READONLY, call, call_with};
 use crate::num::Pfn;
 
 fn setup(dom: DomId, nr_frames: u32, list: u64) -> GnttabSetupTable {
@@ -182,7 +182,7 @@ fn idle_entries_can_be_swapped() {
 }
 
 #[test]
-fn caches_are_flushed_for_own_pages_only() {
+fn caches_are_flushed_for_own_and_granted_pages_only() {
     let mut pair = Pair::new();
     let flush = |frame: crate::num::Mfn, length, op| GnttabCacheFlush {
         a: GnttabCacheFlushA::from_dev_bus_addr(frame.addr()),
@@ -191,13 +191,37 @@ fn caches_are_flushed_for_own_pages_only() {
         op,
     };
     let (own, foreign) = (pair.back.mfn(Pfn(3)), pair.front.mfn(Pfn(3)));
+    let other = pair.front.mfn(Pfn(4));
     let run =
         |pair: &mut Pair, op| call_with(&pair.hv, &mut pair.back, GnttabOp::CACHE_FLUSH, op, 1).0;
     assert_eq!(run(&mut pair, flush(own, 64, 1)), 0);
-    assert_eq!(run(&mut pair, flush(foreign, 64, 1)), Errno::EPERM.to_ret());
+    assert_eq!(
+        run(&mut pair, flush(foreign, 64, 1)),
+        Errno::EINVAL.to_ret()
+    );
     assert_eq!(run(&mut pair, flush(own, 4095, 1)), Errno::EINVAL.to_ret());
-    assert_eq!(run(&mut pair, flush(own, 64, 4)), Errno::EINVAL.to_ret());
+    for op in [4, 1 << 31 | 1] {
+        assert_eq!(run(&mut pair, flush(own, 64, op)), Errno::EINVAL.to_ret());
+    }
+    assert_eq!(
+        run(&mut pair, flush(own, 64, 2)),
+        Errno::EOPNOTSUPP.to_ret()
+    );
     assert_eq!(run(&mut pair, flush(foreign, 0, 1)), 0);
+    assert_eq!(run(&mut pair, flush(foreign, 64, 0)), 0);
+    // A grant that is mapped is as good as owning the page, and not longer.
+    pair.grant(8, Pfn(3), true);
+    let mapped = pair.map(0, DEVICE | READONLY, 8);
+    assert_eq!(run(&mut pair, flush(foreign, 64, 3)), 0);
+    assert_eq!(run(&mut pair, flush(other, 64, 3)), Errno::EINVAL.to_ret());
+    assert_eq!(
+        pair.unmap(mapped.handle, 0, mapped.dev_bus_addr),
+        GntStatus::OKAY
+    );
+    assert_eq!(
+        run(&mut pair, flush(foreign, 64, 1)),
+        Errno::EINVAL.to_ret()
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod context;
 mod lifecycle;
+mod memory;
 mod permission;
 mod settings;
 mod vcpu;
@@ -163,7 +164,7 @@ impl<M: Machine> Call<'_, M> {
                 write_bitmap(machine, &op.u.as_nodeaffinity().nodemap, &NODES, 1)?;
             }
             DomctlCmd::GET_CPU_POLICY => self.policy_of(target, at.cast(), op.u.as_cpu_policy())?,
-            _ => return Err(Errno::ENOSYS.into()),
+            _ => self.memory_domctl(op, target).ok_or(Errno::ENOSYS)??,
         }
         Ok(Outcome::Done(0))
     }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::memory::{MemoryExchange, MemoryOp, mem_flags_address_bits};
+use hypercall_abi::memory::{MemoryExchange, MemoryOp};
 
 use super::continued;
 use super::reservation::set_m2p;
@@ -41,6 +41,7 @@ impl<M: Machine> Call<'_, M> {
             return Err(Errno::EINVAL.into());
         }
         let target = self.target(old.domid)?;
+        let options = self.allocation(&target, new.mem_flags)?;
         let larger = old.extent_order.max(new.extent_order);
         let chunk = Chunk {
             in_shift: larger - old.extent_order,
@@ -55,7 +56,7 @@ impl<M: Machine> Call<'_, M> {
                 result = Err(Stop::Preempted);
                 break;
             }
-            if let Err(errno) = self.exchange_chunk(&target, &request, chunk, done) {
+            if let Err(errno) = self.exchange_chunk(&target, &request, options, chunk, done) {
                 result = Err(errno.into());
                 break;
             }
@@ -85,6 +86,7 @@ impl<M: Machine> Call<'_, M> {
         &self,
         target: &Domain,
         request: &MemoryExchange,
+        options: AllocOptions,
         chunk: Chunk,
         index: u64,
     ) -> Result<(), Errno> {
@@ -93,7 +95,7 @@ impl<M: Machine> Call<'_, M> {
         let mut fresh = Vec::new();
         let mut taken = Vec::new();
         let ready = self
-            .allocate_chunk(request, chunk, &mut fresh)
+            .allocate_chunk(request, options, chunk, &mut fresh)
             .and_then(|()| {
                 let first = index << chunk.in_shift;
                 for i in first..first + (1 << chunk.in_shift) {
@@ -143,11 +145,11 @@ impl<M: Machine> Call<'_, M> {
     fn allocate_chunk(
         &self,
         request: &MemoryExchange,
+        options: AllocOptions,
         chunk: Chunk,
         fresh: &mut Vec<Mfn>,
     ) -> Result<(), Errno> {
         let new = &request.out;
-        let options = AllocOptions::below_bits(mem_flags_address_bits(new.mem_flags));
         for _ in 0..1u64 << chunk.out_shift {
             let start = self
                 .hv

@@ -9,14 +9,15 @@ mod reservation;
 mod resource;
 #[cfg(test)]
 mod tests;
+mod vnuma;
 
 use alloc::sync::Arc;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{
-    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemoryDomain, MemoryOp, PodTarget,
-    RemoveFromPhysmap, ReservedDeviceMemoryMap, VnumaTopologyInfo,
+    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemAccessOpArg, MemoryDomain, MemoryOp, PodTarget,
+    RDM_ALL, RemoveFromPhysmap, ReservedDeviceMemoryMap,
 };
 use hypercall_abi::xen::DomId;
 use zerocopy::{FromBytes, IntoBytes};
@@ -84,11 +85,14 @@ impl<M: Machine> Call<'_, M> {
                 let request: PodTarget = self.argument(arg)?;
                 return self.not_for_pv(request.domid, Errno::EINVAL);
             }
-            Op::GET_VNUMAINFO => {
-                let _: VnumaTopologyInfo = self.argument(arg)?;
-                return Err(Errno::EOPNOTSUPP.into());
+            Op::GET_VNUMAINFO => self.vnuma_info(arg.cast())?,
+            Op::ACCESS_OP => {
+                // Guests whose memory the hypervisor translates can be watched.
+                let request: MemAccessOpArg = self.argument(arg)?;
+                let target = self.hv.domains.get(request.domid).ok_or(Errno::ESRCH)?;
+                let allowed = target.id != self.domain.id && self.domain.privileges.control;
+                return Err(if allowed { Errno::EINVAL } else { Errno::EPERM }.into());
             }
-            Op::ACCESS_OP => return Err(Errno::EOPNOTSUPP.into()),
             // Paging, sharing, tables of 32-bit guests, and what nobody knows.
             _ => return Err(Errno::ENOSYS.into()),
         };
@@ -128,6 +132,9 @@ impl<M: Machine> Call<'_, M> {
         arg: GuestHandle<ReservedDeviceMemoryMap>,
     ) -> Result<u64, Errno> {
         let mut request = self.hv.machine.read(arg)?;
+        if request.flags & !RDM_ALL != 0 {
+            return Err(Errno::EINVAL);
+        }
         request.nr_entries = 0;
         self.hv.machine.write(arg, &request)?;
         Ok(0)

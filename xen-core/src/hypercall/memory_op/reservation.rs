@@ -4,9 +4,12 @@ use core::sync::atomic::Ordering;
 
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
-use hypercall_abi::memory::{MemFlags, MemoryOp, MemoryReservation, mem_flags_address_bits};
+use hypercall_abi::memory::{
+    MemFlags, MemoryOp, MemoryReservation, mem_flags_address_bits, mem_flags_node,
+};
 use hypercall_abi::xen::DomId;
 
+use super::vnuma::MAX_NODES;
 use super::{OP_BITS, continued};
 use crate::domain::Domain;
 use crate::guest::GuestAccess;
@@ -15,6 +18,11 @@ use crate::machine::{Frames, Machine};
 use crate::mm::AllocOptions;
 use crate::num::{Mfn, PAGE_SHIFT, Pfn};
 use crate::outcome::{HypercallResult, Outcome};
+
+/// The largest extent that can be asked for with populate on demand (Xen: MAX_ORDER).
+const MAX_ORDER_ON_DEMAND: u32 = 18;
+/// "Any node" in `mem_flags` (NUMA_NO_NODE).
+const NO_NODE: u32 = 0xff;
 
 impl<M: Machine> Call<'_, M> {
     pub(super) fn reservation(
@@ -28,22 +36,33 @@ impl<M: Machine> Call<'_, M> {
             return Ok(Outcome::Done(start));
         };
         let wanted = request.nr_extents;
-        if wanted > u64::MAX >> OP_BITS
-            || start >= wanted
-            || request.extent_order > self.max_order()
-        {
-            return Ok(Outcome::Done(start));
-        }
         let flags = MemFlags::from_bits_retain(request.mem_flags);
-        let bits = mem_flags_address_bits(request.mem_flags);
-        let impossible =
-            flags.contains(MemFlags::POPULATE_ON_DEMAND) || (bits != 0 && bits <= PAGE_SHIFT);
-        if op != MemoryOp::DECREASE_RESERVATION && impossible {
+        let on_demand =
+            op == MemoryOp::POPULATE_PHYSMAP && flags.contains(MemFlags::POPULATE_ON_DEMAND);
+        let most = if on_demand {
+            MAX_ORDER_ON_DEMAND
+        } else {
+            self.max_order()
+        };
+        if wanted > u64::MAX >> OP_BITS || start >= wanted || request.extent_order > most {
             return Ok(Outcome::Done(start));
         }
         let Ok(target) = self.target(request.domid) else {
             return Ok(Outcome::Done(start));
         };
+        let Ok(options) = self.allocation(&target, request.mem_flags) else {
+            return Ok(Outcome::Done(start));
+        };
+        if on_demand {
+            // ABI: only what the hypervisor translates can be populated later. For another PV domain that is said by doing
+            // nothing, for oneself by stopping.
+            let done = if target.id == self.domain.id {
+                start
+            } else {
+                wanted
+            };
+            return Ok(Outcome::Done(done));
+        }
         let mut done = start;
         while done < wanted {
             if done != start && machine.must_yield() {
@@ -58,8 +77,8 @@ impl<M: Machine> Call<'_, M> {
             }
             let extent = match op {
                 MemoryOp::DECREASE_RESERVATION => self.remove_extent(&target, &request, done),
-                MemoryOp::INCREASE_RESERVATION => self.add_extent(&target, &request, done),
-                _ => self.populate_extent(&target, &request, done),
+                MemoryOp::INCREASE_RESERVATION => self.add_extent(&target, &request, options, done),
+                _ => self.populate_extent(&target, &request, options, done),
             };
             if extent.is_err() {
                 break;
@@ -79,11 +98,52 @@ impl<M: Machine> Call<'_, M> {
         }
     }
 
-    fn new_extent(&self, target: &Domain, request: &MemoryReservation) -> Result<Mfn, Errno> {
-        let options = AllocOptions::below_bits(mem_flags_address_bits(request.mem_flags));
+    /// What `mem_flags` of a request for `target` say about the memory.
+    ///
+    /// # Errors
+    /// `EINVAL` if there can be no such memory, or for a node that the caller may not insist on.
+    pub(super) fn allocation(
+        &self,
+        target: &Domain,
+        mem_flags: u32,
+    ) -> Result<AllocOptions, Errno> {
+        let flags = MemFlags::from_bits_retain(mem_flags);
+        let bits = mem_flags_address_bits(mem_flags);
+        if bits != 0 && bits <= PAGE_SHIFT {
+            return Err(Errno::EINVAL);
+        }
+        let node = mem_flags_node(mem_flags);
+        let exact = flags.contains(MemFlags::EXACT_NODE_REQUEST);
+        let wanted = if flags.contains(MemFlags::VNODE) {
+            match target.pages.vnuma() {
+                Some(vnuma) => {
+                    let machine_node = vnuma.machine_node.get(node as usize);
+                    Some(*machine_node.ok_or(Errno::EINVAL)?)
+                }
+                None => None,
+            }
+        } else if node == NO_NODE {
+            None
+        } else if self.domain.privileges.control || self.domain.privileges.hardware {
+            if node >= MAX_NODES {
+                return Err(Errno::EINVAL);
+            }
+            Some(node)
+        } else if exact {
+            return Err(Errno::EINVAL);
+        } else {
+            None
+        };
+        Ok(AllocOptions {
+            exact_node: wanted.filter(|_| exact),
+            ..AllocOptions::below_bits(bits)
+        })
+    }
+
+    fn new_extent(&self, target: &Domain, order: u32, options: AllocOptions) -> Result<Mfn, Errno> {
         let hv = self.hv;
         hv.mem
-            .allocate(&hv.machine, &target.pages, request.extent_order, options)
+            .allocate(&hv.machine, &target.pages, order, options)
             .ok_or(Errno::ENOMEM)
     }
 
@@ -91,9 +151,10 @@ impl<M: Machine> Call<'_, M> {
         &self,
         target: &Domain,
         request: &MemoryReservation,
+        options: AllocOptions,
         index: u64,
     ) -> Result<(), Errno> {
-        let first = self.new_extent(target, request)?;
+        let first = self.new_extent(target, request.extent_order, options)?;
         if request.extent_start.is_null() {
             return Ok(());
         }
@@ -106,10 +167,11 @@ impl<M: Machine> Call<'_, M> {
         &self,
         target: &Domain,
         request: &MemoryReservation,
+        options: AllocOptions,
         index: u64,
     ) -> Result<(), Errno> {
         let pfn = Pfn(self.hv.machine.read_at(request.extent_start, index)?);
-        let first = self.new_extent(target, request)?;
+        let first = self.new_extent(target, request.extent_order, options)?;
         for i in 0..1u64 << request.extent_order {
             set_m2p(&self.hv.machine, first.offset(i), pfn.offset(i));
         }
@@ -134,7 +196,8 @@ impl<M: Machine> Call<'_, M> {
     fn remove_page(&self, target: &Domain, mfn: Mfn) -> Result<(), Errno> {
         let mem = &self.hv.mem;
         let _page = mem.get_page(mfn, target.id).ok_or(Errno::EINVAL)?;
-        if !mem.drop_allocation(&target.pages, mfn) {
+        // ABI: a page that was given up already and is still referred to may be given up again.
+        if !mem.drop_allocation(&target.pages, mfn) && mem.is_special(mfn) {
             return Err(Errno::EINVAL);
         }
         Ok(())

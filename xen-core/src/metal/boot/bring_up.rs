@@ -28,7 +28,7 @@ extern "C" fn on_own_stack() -> ! {
     percpu::set_online(this_cpu().number);
     set_up_devices(&state);
     smp::start_others(&state);
-    log::info!("Heap {} MiB", heap::size() >> 20);
+    log::info!("Heap {} MiB", heap::size_and_used().0 >> 20);
     handover::run(&state)
 }
 

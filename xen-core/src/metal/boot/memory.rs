@@ -117,6 +117,9 @@ pub unsafe fn switch_to_own_tables(memory: &E820, plan: &Plan) {
         );
         // No frame has an owner's number yet: all ones.
         core::ptr::write_bytes(M2P_BASE as *mut u8, 0xff, plan.m2p.len() as usize);
-        heap::init(HEAP_BASE, plan.heap.len());
+        assert!(
+            heap::extend(HEAP_BASE, plan.heap.len()),
+            "the heap is too small to be one"
+        );
     }
 }

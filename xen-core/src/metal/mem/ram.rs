@@ -47,6 +47,13 @@ impl Ram {
         }
     }
 
+    /// Takes frames away from what is allocatable.
+    pub fn withdraw(&self, start: Mfn, count: u64) {
+        for mfn in start.0..start.0 + count {
+            self.allocatable[(mfn / 64) as usize].fetch_and(!(1 << (mfn % 64)), Ordering::SeqCst);
+        }
+    }
+
     /// One past the highest frame of usable memory.
     pub fn end(&self) -> Mfn {
         Mfn(self.end)

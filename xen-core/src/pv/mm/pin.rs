@@ -15,7 +15,7 @@ use crate::outcome::{Budget, Stop};
 /// Pins a page of `domain` as a table of this type.
 ///
 /// # Errors
-/// `EINVAL` if it is pinned already or the domain is being destroyed; as [`get_table`].
+/// `EINVAL` if it is pinned already; as [`get_table`].
 pub fn pin_table<M: Machine>(
     hv: &Hypervisor<M>,
     domain: &Domain,
@@ -23,12 +23,13 @@ pub fn pin_table<M: Machine>(
     kind: PageType,
     budget: &mut Budget,
 ) -> Result<(), Stop> {
-    if domain.pages.is_closed() {
-        // Nobody would take the pin off again.
-        return Err(Errno::EINVAL.into());
-    }
     get_table(hv, domain, mfn, kind, budget)?;
     if hv.mem.set_pinned(mfn) {
+        // A foreign domain can be in destruction, which takes pins off as it passes: one that comes behind it must go
+        // by itself. Whoever clears the mark gives the references back.
+        if domain.pages.is_closed() && hv.mem.clear_pinned(mfn) {
+            hv.mem.put_page_and_type(mfn);
+        }
         return Ok(());
     }
     // The pin's own reference keeps this from being the last one.

@@ -17,7 +17,8 @@ use crate::outcome::{Budget, Stop};
 /// that type. Give both back with [`put_table`].
 ///
 /// # Errors
-/// `EINVAL` if the page is not the domain's, is in use as something else or holds what a guest may not have; other
+/// `EINVAL` if the page is not the domain's, is in use as something else or holds what a guest may not have, or if it
+/// becomes a table while the domain is being destroyed; other
 /// numbers as the entries' checks give them. `Preempted`: nothing is held; call again with the same arguments.
 pub fn get_table<M: Machine>(
     hv: &Hypervisor<M>,
@@ -88,6 +89,12 @@ fn validate<M: Machine>(
     progress: usize,
     budget: &mut Budget,
 ) -> Result<(), Stop> {
+    if domain.pages.is_closed() {
+        // Destruction cancels what it finds begun; what begins behind it, or goes on, would stay for ever.
+        hv.mem.abandon_validation(mfn, progress);
+        let _ = demote::drain(hv, &domain.pages, budget);
+        return Err(Errno::EINVAL.into());
+    }
     if from == PageType::Writable {
         // No processor may be able to write to the page any more when it is looked at. The stamp is read after the
         // type has changed (XSA-408).

@@ -8,7 +8,7 @@ use crate::domain::Domain;
 use crate::domain::access::iomem_permitted;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
-use crate::mm::{Got, Memory, PageType};
+use crate::mm::{Got, Memory, PageRef, PageType};
 use crate::num::Mfn;
 use crate::outcome::{Budget, Stop};
 
@@ -32,8 +32,14 @@ pub(super) fn get_l1<M: Machine>(
         if target == entry::INVALID_TARGET {
             return Err(Errno::EINVAL);
         }
-        let owner_may = page_owner == DomId::IO || page_owner == domain.id;
-        if !owner_may || !iomem_permitted(&hv.mem, domain, target) {
+        // Whoever the frame is asked of must have rights on it too; nobody in particular means the caller.
+        let asked = page_owner == DomId::IO
+            || page_owner == domain.id
+            || hv
+                .domains
+                .get(page_owner)
+                .is_some_and(|owner| iomem_permitted(&hv.mem, &owner, target));
+        if !asked || !iomem_permitted(&hv.mem, domain, target) {
             return Err(Errno::EPERM);
         }
         let read_only = hv.mem.iomem_is_read_only(target) || hv.irqs.is_msix_table(target);
@@ -44,7 +50,7 @@ pub(super) fn get_l1<M: Machine>(
         };
         return Ok(entry::adjust(entry::uncached(value), 1));
     }
-    let page = hv.mem.get_page(target, page_owner).ok_or(Errno::EBUSY)?;
+    let page = mapped_page(hv, domain, page_owner, target).ok_or(Errno::EBUSY)?;
     if !entry::is_write_back(value) {
         if hv.mem.is_special(target) {
             return Err(Errno::EACCES);
@@ -56,6 +62,27 @@ pub(super) fn get_l1<M: Machine>(
     }
     let _ = page.into_raw();
     Ok(entry::adjust(value, 1))
+}
+
+/// A reference on a page that is mapped as one of `page_owner`'s.
+fn mapped_page<'a, M: Machine>(
+    hv: &'a Hypervisor<M>,
+    domain: &Domain,
+    page_owner: DomId,
+    mfn: Mfn,
+) -> Option<PageRef<'a>> {
+    let page = hv.mem.get_any_page(mfn)?;
+    let real_owner = hv.mem.owner(mfn)?;
+    if real_owner == page_owner {
+        return Some(page);
+    }
+    // ABI: who enters pages in another domain's table in the control domain's name may enter anybody's.
+    let in_its_name = page_owner != domain.id
+        && hv
+            .domains
+            .get(page_owner)
+            .is_some_and(|owner| owner.privileges.control);
+    in_its_name.then_some(page)
 }
 
 /// Takes the references of a present entry of level 2 to 4 in the table `holder` of `domain`, promoting the target if

@@ -156,7 +156,7 @@ fn the_grant_frames_of_another_domain_can_be_had_and_mapped() {
                 r#type: MemResource::IOREQ_SERVER,
                 ..arg
             },
-            Errno::EOPNOTSUPP,
+            Errno::EINVAL,
         ),
         (MemAcquireResource { id: 1, ..arg }, Errno::EINVAL),
         (

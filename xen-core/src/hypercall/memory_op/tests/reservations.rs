@@ -62,7 +62,7 @@ fn pages_that_are_still_mapped_are_freed_with_the_last_mapping() {
     let list = guest.list(&hv, LIST, &[mfn.0, mfn.0]);
     assert_eq!(
         guest.memory(&hv, Op::DECREASE_RESERVATION, &reservation(list, 2, 0)),
-        1
+        2
     );
     assert_eq!(hv.mem.free_pages(), free);
     guest.audit(&hv);

@@ -3,6 +3,7 @@
 mod descriptors;
 mod destruction;
 mod flushing;
+mod foreign;
 mod linear;
 mod promotion;
 mod racing;

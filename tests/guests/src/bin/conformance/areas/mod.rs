@@ -8,6 +8,7 @@ mod descriptors;
 mod emulation;
 mod events;
 mod exceptions;
+mod foreign;
 mod grants;
 mod memory;
 mod mmu;
@@ -38,6 +39,7 @@ pub const AREAS: &[Area] = &[
     ("memory", memory::run),
     ("grants", grants::run),
     ("control", control::run),
+    ("foreign", foreign::run),
     ("events", events::run),
     ("timers", timers::run),
     ("smp", smp::run),

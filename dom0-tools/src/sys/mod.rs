@@ -1,0 +1,4 @@
+//! Linux's Xen devices: the only unsafe code of the toolstack.
+
+pub mod store_host;
+pub mod store_page;
