@@ -1,5 +1,6 @@
 //! What the firmware told before it was left behind (XENPF_firmware_info): the hardware domain cannot ask any more.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::efi::Efi;
@@ -60,7 +61,7 @@ pub struct FirmwareInfo {
     /// Nodes.
     pub numa: Numa,
     /// EFI, if the machine was started by it.
-    pub efi: Option<Efi>,
+    pub efi: Option<Box<Efi>>,
 }
 
 impl FirmwareInfo {

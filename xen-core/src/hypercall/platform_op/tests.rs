@@ -312,7 +312,7 @@ fn efi_is_described_where_the_machine_was_started_by_it() {
         kind: 6,
         attributes: 1 << 63,
     });
-    hv.firmware.efi = Some(efi);
+    hv.firmware.efi = Some(alloc::boxed::Box::new(efi));
     let mut dom0 = PvGuest::dom0(&hv, 64);
     let ask = |dom0: &mut PvGuest, what: FirmwareEfiInfo, info: EfiInfo| {
         let u = FirmwareInfoU::from_efi_info(info);

@@ -101,7 +101,8 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
     }
 }
 
-/// What ACPI, EFI and the BIOS told.
+/// What ACPI, EFI and the BIOS told. Not inlined: its temporaries would stay on the stack for all of boot.
+#[inline(never)]
 fn firmware(state: &BootState) -> FirmwareInfo {
     let cpus = state.acpi.madt.iter().flat_map(|madt| &madt.cpus);
     let numa = Numa::new(
@@ -116,7 +117,7 @@ fn firmware(state: &BootState) -> FirmwareInfo {
         keyboard_flags: state.keyboard_flags,
         processors: cpus.map(|cpu| (cpu.apic_id, cpu.acpi_id)).collect(),
         numa,
-        efi: state.efi.clone(),
+        efi: state.efi.clone().map(Box::new),
         ..FirmwareInfo::default()
     }
 }
