@@ -2,7 +2,9 @@
 
 use crate::artifacts::{Linux, rust, target_dir};
 use crate::bochs::Bochs;
-use crate::initramfs::{BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs};
+use crate::initramfs::{
+    BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs, stock_xl, toolstack,
+};
 use crate::iso::{self, Firmware};
 use crate::machine::Running;
 use crate::qemu::{Boot, Machine, Module, Qemu};
@@ -34,6 +36,10 @@ pub struct Bench {
     pub linux: Linux,
     /// Dom0's root file system.
     pub initramfs: PathBuf,
+    /// The same with Debian's toolstack, if a scenario needs it.
+    pub stock_xl: Option<PathBuf>,
+    /// The same with our toolstack, if a scenario needs it.
+    pub toolstack: Option<PathBuf>,
     /// The folder with the programs of `tests/guests`, if a scenario needs it.
     pub guests: Option<PathBuf>,
     /// Where transcripts go.
@@ -48,6 +54,26 @@ impl Bench {
         linux: Linux,
         scenarios: &[Scenario],
     ) -> Result<Self> {
+        let stock_xl = if scenarios.iter().any(|scenario| scenario.stock_xl) {
+            let mut image = Initramfs::new()?;
+            let modules = linux.modules.as_ref();
+            let folder = modules.context("the toolstack needs modules of dom0's kernel")?;
+            image.add_modules(folder, "order", &DOM0_MODULES)?;
+            stock_xl::add(&mut image, &linux.kernel)?;
+            Some(image.write(&target_dir().join("dom0-stock-xl.cpio.gz"))?)
+        } else {
+            None
+        };
+        let toolstack = if scenarios.iter().any(|scenario| scenario.toolstack) {
+            let mut image = Initramfs::new()?;
+            let modules = linux.modules.as_ref();
+            let folder = modules.context("the toolstack needs modules of dom0's kernel")?;
+            image.add_modules(folder, "order", &DOM0_MODULES)?;
+            toolstack::add(&mut image, &linux)?;
+            Some(image.write(&target_dir().join("dom0-toolstack.cpio.gz"))?)
+        } else {
+            None
+        };
         let mut initramfs = Initramfs::new()?;
         for name in ["vectors", "stress", "ticks"] {
             let program = rust::dom0_program(name)?;
@@ -72,6 +98,8 @@ impl Bench {
             is_xen,
             linux,
             initramfs,
+            stock_xl,
+            toolstack,
             guests,
             logs,
         })
@@ -256,8 +284,19 @@ impl Bench {
             })
             .collect();
         if scenario.initramfs && !modules.is_empty() {
+            let image = if scenario.stock_xl {
+                self.stock_xl
+                    .as_ref()
+                    .context("the toolstack's image was not made")?
+            } else if scenario.toolstack {
+                self.toolstack
+                    .as_ref()
+                    .context("the toolstack's image was not made")?
+            } else {
+                &self.initramfs
+            };
             modules.push(Module {
-                path: self.initramfs.clone(),
+                path: image.clone(),
                 arguments: String::new(),
             });
         }

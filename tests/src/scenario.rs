@@ -117,6 +117,10 @@ pub struct Scenario {
     pub dom0_append: String,
     /// Whether dom0 gets our initramfs.
     pub initramfs: bool,
+    /// Whether that has Debian's toolstack in it, and guests.
+    pub stock_xl: bool,
+    /// Whether the toolstack is in it and runs.
+    pub toolstack: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// Patterns of [`FATAL`] that belong to this scenario.
@@ -146,6 +150,8 @@ impl Scenario {
             kernel: Kernel::Linux,
             dom0_append: "console=hvc0".into(),
             initramfs: true,
+            stock_xl: false,
+            toolstack: false,
             steps: Vec::new(),
             tolerated: Vec::new(),
             long: false,
@@ -206,6 +212,16 @@ impl Scenario {
         Self { disk: true, ..self }
     }
 
+    /// Give dom0 Debian's toolstack, guests, and memory left for them.
+    #[must_use]
+    pub fn stock_xl(self) -> Self {
+        Self {
+            stock_xl: true,
+            append: "dom0_mem=512M,max:512M",
+            ..self
+        }
+    }
+
     /// Boot from a CD through GRUB.
     #[must_use]
     pub fn grub(self) -> Self {
@@ -223,6 +239,15 @@ impl Scenario {
             emulator: Emulator::Bochs,
             patience,
             ..self.cpu(model).grub()
+        }
+    }
+
+    /// Start the toolstack in dom0.
+    #[must_use]
+    pub fn toolstack(self) -> Self {
+        Self {
+            toolstack: true,
+            ..self
         }
     }
 

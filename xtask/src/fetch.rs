@@ -26,6 +26,9 @@ pub fn fetch(options: &Options) -> Result<()> {
                 println!("{}", folder.display());
             }
         }
+        for folder in artifacts::toolstack::packages()? {
+            println!("{}", folder.display());
+        }
         println!("{}", devices::firmware()?.display());
         println!("{}", devices::debian_disk()?.display());
     }

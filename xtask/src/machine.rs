@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use xenolith_tests::artifacts::{self, Linux, target_dir};
 use xenolith_tests::devices::{Chipset, Devices, Disk, Nic, ROOT};
-use xenolith_tests::initramfs::{self, DOM0_MODULES, Initramfs};
+use xenolith_tests::initramfs::{self, DOM0_MODULES, Initramfs, toolstack};
 use xenolith_tests::iso::{self, Firmware};
 use xenolith_tests::qemu::{Boot, Machine, Module};
 use xenolith_tests::runner::XEN_CPU;
@@ -227,6 +227,7 @@ impl Dom0 {
         let mut initramfs = Initramfs::new()?;
         if let Some(folder) = &linux.modules {
             initramfs.add_modules(folder, "order", &DOM0_MODULES)?;
+            toolstack::add(&mut initramfs, linux)?;
         }
         initramfs
             .write(&target_dir().join("dom0.cpio.gz"))

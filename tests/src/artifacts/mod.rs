@@ -6,6 +6,7 @@ pub mod deb;
 pub mod debian_root;
 pub mod host;
 pub mod rust;
+pub mod toolstack;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};

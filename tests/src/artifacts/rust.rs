@@ -76,6 +76,18 @@ pub fn dom0_program(program: &str) -> Result<PathBuf> {
         .join(program))
 }
 
+/// The folder with the toolstack's programs, built now as static Linux executables.
+pub fn toolstack() -> Result<PathBuf> {
+    ensure_target(LINUX_STATIC)?;
+    let mut command = cargo(&["build", "--quiet", "--release", "--package", "dom0-tools"]);
+    command
+        .args(["--target", LINUX_STATIC])
+        .arg("--target-dir")
+        .arg(target_dir());
+    run(&mut command, "cargo build of the toolstack")?;
+    Ok(target_dir().join(LINUX_STATIC).join("release"))
+}
+
 /// The folder with the PV guests of `tests/guests`, built now.
 pub fn guests() -> Result<PathBuf> {
     ensure_target(BARE_METAL)?;

@@ -6,6 +6,8 @@
 //! `root=` names a file system to go on with, such as Debian's.
 
 mod modules;
+pub mod stock_xl;
+pub mod toolstack;
 
 use crate::{artifacts::busybox, cpio::Archive, programs32};
 use anyhow::{Context, Result};
@@ -72,6 +74,18 @@ pub struct Initramfs {
 impl Initramfs {
     /// Busybox with its links, `/init`, and every check.
     pub fn new() -> Result<Self> {
+        let mut initramfs = Self::bare(INIT)?;
+        for (name, script) in CHECKS {
+            initramfs.add(&format!("checks/{name}"), 0o755, script);
+        }
+        for (name, program) in programs32::all() {
+            initramfs.add(&format!("checks/{name}"), 0o755, &program);
+        }
+        Ok(initramfs)
+    }
+
+    /// Busybox with its links, and `init` as process 1.
+    fn bare(init: &[u8]) -> Result<Self> {
         let busybox = busybox()?;
         let mut archive = Archive::new();
         for folder in [
@@ -81,16 +95,10 @@ impl Initramfs {
         }
         archive.character_device("dev/console", 0o600, 5, 1);
         archive.character_device("dev/null", 0o666, 1, 3);
-        archive.file("init", 0o755, INIT);
+        archive.file("init", 0o755, init);
         archive.file("bin/busybox", 0o755, &read(&busybox)?);
         for applet in applets(&busybox)? {
             archive.link(&format!("bin/{applet}"), "busybox");
-        }
-        for (name, script) in CHECKS {
-            archive.file(&format!("checks/{name}"), 0o755, script);
-        }
-        for (name, program) in programs32::all() {
-            archive.file(&format!("checks/{name}"), 0o755, &program);
         }
         Ok(Self {
             archive,

@@ -3,7 +3,7 @@
 use crate::scenario::Scenario;
 
 /// The areas of the `conformance` kernel.
-const AREAS: [(&str, &str, &str); 17] = [
+const AREAS: [(&str, &str, &str); 18] = [
     (
         "conformance-start-of-day",
         "start_of_day",
@@ -64,6 +64,11 @@ const AREAS: [(&str, &str, &str); 17] = [
         "conformance-foreign",
         "foreign",
         "a second domain, and its memory, grants and ports from outside",
+    ),
+    (
+        "conformance-running",
+        "running",
+        "a second domain that runs: what it is told, and its end with mappings both ways",
     ),
     (
         "conformance-grants",
@@ -157,6 +162,17 @@ pub fn scenarios() -> Vec<Scenario> {
         .dom0_append("smp")
         .append("dom0_max_vcpus=2")
         .expect("ok failsafe: vector")
+        .expect(r"conformance: \d+ passed, 0 failed")
+        .expect("Hardware Dom0 halted"),
+        Scenario::guest(
+            "conformance-running-smp",
+            "two domains that run on two processors",
+            "conformance",
+        )
+        .smp(2)
+        .dom0_append("running")
+        .append("dom0_max_vcpus=1")
+        .expect("ok events there and back")
         .expect(r"conformance: \d+ passed, 0 failed")
         .expect("Hardware Dom0 halted"),
         Scenario::guest(

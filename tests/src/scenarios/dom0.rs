@@ -105,6 +105,21 @@ pub fn scenarios() -> Vec<Scenario> {
             .expect("^42 answers")
             .end(End::PowerOff),
         Scenario::linux(
+            "dom0-recount",
+            "the records of all pages agree with what Linux's page tables refer to",
+        )
+        .smp(2)
+        .expect("dom0 # ")
+        .enter("\x01\x01\x01")
+        .expect("Serial input to Xen")
+        .enter("O")
+        .expect(r"Page references: 1 domains, \d+ pages, 0 differences")
+        .enter("\x01\x01\x01")
+        .expect("Serial input to DOM0")
+        .enter("poweroff\n")
+        .end(End::PowerOff)
+        .not_on_xen("the key is this hypervisor's own"),
+        Scenario::linux(
             "console-switch",
             "Ctrl-A three times leads to the hypervisor's keys and back",
         )

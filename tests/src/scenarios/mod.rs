@@ -4,8 +4,10 @@ mod bad_input;
 mod broken_hardware;
 mod conformance;
 mod dom0;
+mod guests;
 mod power;
 mod pv_kernels;
+mod stock_xl;
 
 use crate::scenario::Scenario;
 
@@ -18,6 +20,8 @@ pub fn all() -> Vec<Scenario> {
         power::scenarios(),
         broken_hardware::scenarios(),
         dom0::scenarios(),
+        stock_xl::scenarios(),
+        guests::scenarios(),
     ]
     .concat()
 }

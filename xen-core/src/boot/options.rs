@@ -21,6 +21,9 @@ pub struct Consoles {
     pub vga: bool,
 }
 
+/// What `sched_ratelimit_us=` may be besides 0 (sysctl.h, XEN_SYSCTL_SCHED_RATELIMIT_MIN and _MAX).
+const RATELIMIT_US: core::ops::RangeInclusive<u32> = 100..=500_000;
+
 /// The scheduler that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scheduler {
@@ -117,6 +120,10 @@ pub struct Options {
     pub reboot: Option<RebootMethod>,
     /// `sched=`.
     pub sched: Scheduler,
+    /// `sched_ratelimit_us=`.
+    pub sched_ratelimit_us: Option<u32>,
+    /// `sched_credit2_migrate_resist=`: microseconds.
+    pub sched_credit2_migrate_resist: Option<u32>,
     /// `pv-linear-pt`: guests may map their own page tables linearly.
     pub pv_linear_pt: bool,
     /// `smep`.
@@ -175,6 +182,8 @@ impl Default for Options {
             noreboot: false,
             reboot: None,
             sched: Scheduler::default(),
+            sched_ratelimit_us: None,
+            sched_credit2_migrate_resist: None,
             pv_linear_pt: false,
             smep: true,
             smap: true,
@@ -370,6 +379,16 @@ fn apply_valued(options: &mut Options, name: &str, value: &str) -> Applied {
             options.sched = scheduler;
             Applied::Yes
         }
+        "sched_ratelimit_us" => set(
+            &mut options.sched_ratelimit_us,
+            values::number(value)
+                .filter(|us| *us == 0 || RATELIMIT_US.contains(us))
+                .map(Some),
+        ),
+        "sched_credit2_migrate_resist" => set(
+            &mut options.sched_credit2_migrate_resist,
+            values::number(value).map(Some),
+        ),
         "clocksource" => {
             let source = match value {
                 "pit" => ClockSource::Pit,

@@ -9,6 +9,7 @@ use crate::evtchn::Binding;
 use crate::hypervisor::Hypervisor;
 use crate::machine::{Machine, ResetKind};
 use crate::num::{CpuId, Port};
+use crate::sync::{LockUse, Rank, lock_use, reset_lock_use};
 
 /// One debug key.
 struct Key<M> {
@@ -95,6 +96,18 @@ impl<M: Machine> Hypervisor<M> {
             does: "dump interrupt bindings",
             diagnostic: true,
             run: Self::key_irqs,
+        },
+        Key {
+            letter: b'L',
+            does: "reset lock counters",
+            diagnostic: false,
+            run: Self::key_reset_locks,
+        },
+        Key {
+            letter: b'l',
+            does: "print lock counters",
+            diagnostic: true,
+            run: Self::key_locks,
         },
         Key {
             letter: b'm',
@@ -375,9 +388,26 @@ impl<M: Machine> Hypervisor<M> {
 
     fn key_run_queues(&self) {
         self.print(format_args!("now={}", self.machine.now_ns()));
-        for vcpu in self.sched.waiting() {
-            self.print_vcpu(&vcpu);
+        for line in self.sched.describe() {
+            self.print(format_args!("{line}"));
         }
+    }
+
+    fn key_locks(&self) {
+        for rank in Rank::ALL {
+            let LockUse {
+                taken,
+                contended,
+                spins,
+            } = lock_use(rank);
+            self.print(format_args!(
+                "    {rank:?}: {taken} taken, {contended} after waiting, {spins} spins"
+            ));
+        }
+    }
+
+    fn key_reset_locks(&self) {
+        reset_lock_use();
     }
 
     fn key_time(&self) {

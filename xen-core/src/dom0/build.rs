@@ -22,7 +22,7 @@ use super::{KernelError, hypercall_page};
 use crate::boot::options::MemSize;
 use crate::domain::{Domain, DomainConfig, Privileges, VcpuInfo};
 use crate::hypervisor::Hypervisor;
-use crate::machine::Machine;
+use crate::machine::{CpuMask, Machine};
 use crate::mm::{AllocOptions, PageType};
 use crate::num::{Mfn, PAGE_SIZE, Pfn, VcpuId};
 use crate::outcome::{Budget, Stop};
@@ -84,6 +84,7 @@ impl<M: Machine> Hypervisor<M> {
             Demand {
                 nr_pages,
                 initrd_len: image.initrd.len() as u64,
+                ..Demand::default()
             },
         )?;
         log::info!(
@@ -143,7 +144,14 @@ impl<M: Machine> Hypervisor<M> {
             );
         }
         for id in 0..domain.max_vcpus() {
-            self.create_vcpu(domain, VcpuId(id));
+            let vcpu = self.create_vcpu(domain, VcpuId(id));
+            let cpus = self.machine.online();
+            let own = cpus.iter().nth(id as usize % cpus.iter().count().max(1));
+            if self.options.dom0_vcpus_pin
+                && let Some(cpu) = own
+            {
+                vcpu.sched.set_hard_affinity(&CpuMask::single(cpu));
+            }
         }
         for id in 0..32 {
             let info = VcpuInfo {

@@ -68,6 +68,16 @@ impl<'a> Kernel<'a> {
     /// The image is not aligned (see [`is_aligned`]), not a 64-bit x86 ELF executable, is malformed, or has no Xen notes that allow
     /// it to be dom0.
     pub fn parse(image: &'a [u8]) -> Result<Self, KernelError> {
+        let kernel = Self::parse_guest(image)?;
+        kernel.notes.check_dom0()?;
+        Ok(kernel)
+    }
+
+    /// Likewise, for a kernel that need not be able to be dom0.
+    ///
+    /// # Errors
+    /// As for [`Kernel::parse`], but for the feature dom0.
+    pub fn parse_guest(image: &'a [u8]) -> Result<Self, KernelError> {
         let elf = Elf::parse(image)?;
         let segments = elf.segments()?;
         let span = span(&segments).ok_or(KernelError::NothingToLoad)?;

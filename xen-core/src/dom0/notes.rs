@@ -138,7 +138,15 @@ impl<'a> XenNotes<'a> {
         Ok(())
     }
 
-    /// Whether the kernel is built for this interface and for dom0.
+    /// Whether the kernel can be dom0.
+    pub(super) fn check_dom0(&self) -> Result<(), KernelError> {
+        if self.has_supported_features && self.features.supported & bit(Feature::DOM0) == 0 {
+            return Err(KernelError::NotADom0Kernel);
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel is built for this interface.
     pub(super) fn check(&self) -> Result<(), KernelError> {
         let starts = |value: Option<&[u8]>, with: &[u8]| value.is_some_and(|v| v.starts_with(with));
         if !starts(self.loader, b"generic") && !starts(self.guest_os, b"linux") {
@@ -146,9 +154,6 @@ impl<'a> XenNotes<'a> {
         }
         if !starts(self.xen_version, b"xen-3.0") {
             return Err(KernelError::WrongXenVersion);
-        }
-        if self.has_supported_features && self.features.supported & bit(Feature::DOM0) == 0 {
-            return Err(KernelError::NotADom0Kernel);
         }
         if self.features.required & bit(Feature::SUPERVISOR_MODE_KERNEL) != 0 {
             return Err(KernelError::RequiredFeature("supervisor_mode_kernel"));

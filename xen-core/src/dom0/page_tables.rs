@@ -2,13 +2,13 @@
 //!
 //! Contract: public/xen.h (the bootstrap tables are mapped read-only, everything else writable);
 //! Linux knows two orders of the tables in PFN space, this is the one of Xen's own builder:
-//! L4, L1, L2, L3, L1, L1, ... as a walk along the addresses needs them. The tables of a P2M at
+//! L4, L1, L2, L3, L1, L1, ... as a walk along the addresses needs them, or that of libxenguest. The tables of a P2M at
 //! INIT_P2M follow its frames.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::plan::Plan;
+use super::plan::{Plan, TableOrder};
 use crate::num::{Mfn, PAGE_SIZE as PAGE, Pfn};
 
 /// Present, writable, user, accessed.
@@ -71,11 +71,16 @@ impl<'p> PageTables<'p> {
             base: 0
         }];
         let mut next = bootstrap.start + 1;
-        cover(&mut tables, &mut next, plan.v_start..plan.v_end);
+        cover(
+            &mut tables,
+            &mut next,
+            plan.v_start..plan.v_end,
+            plan.table_order,
+        );
         debug_assert_eq!(next, bootstrap.end);
         if !plan.p2m.in_mapping {
             next = plan.p2m.pfn.get() + plan.p2m.frames;
-            cover(&mut tables, &mut next, plan.p2m.range());
+            cover(&mut tables, &mut next, plan.p2m.range(), plan.table_order);
             debug_assert_eq!(next, plan.pages_needed);
         }
         Self { plan, tables }
@@ -134,7 +139,19 @@ impl<'p> PageTables<'p> {
 
 /// Adds the tables that `range` needs and `tables` lacks, in walk order: where an address needs
 /// several new ones, the L1 comes first.
-fn cover(tables: &mut Vec<Table>, next: &mut u64, range: Range<u64>) {
+fn cover(tables: &mut Vec<Table>, next: &mut u64, range: Range<u64>, order: TableOrder) {
+    match order {
+        TableOrder::Walk => cover_levels(tables, next, range, &LEVELS),
+        TableOrder::TopDown => {
+            for level in LEVELS.iter().rev() {
+                cover_levels(tables, next, range.clone(), core::slice::from_ref(level));
+            }
+        }
+    }
+}
+
+/// The same for some levels, for each address in their order.
+fn cover_levels(tables: &mut Vec<Table>, next: &mut u64, range: Range<u64>, levels: &[u8]) {
     const L1_REACH: u64 = ENTRIES * PAGE;
     // The tables of the range walked so far: only the last of each level can be met again, and
     // those of an earlier range.
@@ -142,7 +159,7 @@ fn cover(tables: &mut Vec<Table>, next: &mut u64, range: Range<u64>) {
     let mut last = [None; LEVELS.len()];
     let mut address = range.start & !(L1_REACH - 1);
     while address < range.end {
-        for (level, last) in LEVELS.into_iter().zip(&mut last) {
+        for (&level, last) in levels.iter().zip(&mut last) {
             let base = address & (u64::MAX << (12 + 9 * u32::from(level)));
             let exists = *last == Some(base)
                 || tables

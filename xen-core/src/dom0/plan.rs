@@ -1,4 +1,4 @@
-//! The layout of dom0's first memory: what lies where in the initial mapping and in PFN space.
+//! The layout of dom0's first memory, and of a guest's: what lies where in the initial mapping and in PFN space.
 //!
 //! Contract: public/xen.h, "Start-of-day memory layout": the initial mapping starts at VIRT_BASE
 //! with PFN 0 and holds, page aligned and in this order, the kernel image, the initrd (unless
@@ -31,12 +31,26 @@ const LOWER_HALF_END: u64 = 1 << 47;
 const TABLE_SHIFTS: [u32; 3] = [21, 30, 39];
 
 /// What dom0 is given beside its kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
     /// Its whole memory, in pages: the length of the P2M.
     pub nr_pages: u64,
     /// Bytes of the initrd; 0 for none.
     pub initrd_len: u64,
+    /// Pages between `start_info` and the page tables: the store's and the console's ring of a guest.
+    pub rings: u64,
+    /// The order of the page tables in PFN space.
+    pub table_order: TableOrder,
+}
+
+/// In which order page tables follow each other in PFN space. Linux knows these two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableOrder {
+    /// As a walk along the addresses needs them, L1 first: Xen's own builder.
+    #[default]
+    Walk,
+    /// L3, L2, L1: libxenguest.
+    TopDown,
 }
 
 /// Where the initrd goes.
@@ -88,8 +102,10 @@ pub struct Plan {
     pub initrd: Option<Initrd>,
     /// The P2M list.
     pub p2m: P2m,
-    /// The page of `start_info` and the console description behind it.
+    /// The page of `start_info` and the console description behind it. A guest's rings are in the pages after it.
     pub start_info: u64,
+    /// The order of the page tables.
+    pub table_order: TableOrder,
     /// The bootstrap page tables; the first is the L4.
     pub pt_base: u64,
     /// How many bootstrap page tables there are.
@@ -140,6 +156,8 @@ impl Plan {
         let Demand {
             nr_pages,
             initrd_len,
+            rings,
+            table_order,
         } = demand;
 
         // The parts of the mapping whose size is known.
@@ -159,7 +177,7 @@ impl Plan {
             Some(_) => after_initrd,
             None => add(after_initrd, bytes_of(p2m_frames)?)?,
         };
-        let pt_base = add(start_info, PAGE)?;
+        let pt_base = add(start_info, bytes_of(1 + rings)?)?;
         let Tail {
             nr_pt_frames,
             stack_end,
@@ -228,6 +246,7 @@ impl Plan {
             initrd,
             p2m,
             start_info,
+            table_order,
             pt_base,
             nr_pt_frames,
             stack_end,

@@ -48,6 +48,7 @@ impl<M: Machine> Hypervisor<M> {
     /// # Errors
     /// `EEXIST` if the number is taken, `ENOMEM`.
     pub fn create_domain(&self, config: DomainConfig) -> Result<Arc<Domain>, Errno> {
+        self.check_heap()?;
         let pages = self.mem.open_account(config.id).ok_or(Errno::EEXIST)?;
         let Some(shared_info) = self.mem.allocate_shared(&self.machine, &pages) else {
             let _ = self.mem.close_account(config.id);

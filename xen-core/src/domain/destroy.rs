@@ -66,6 +66,7 @@ impl<M: Machine> Hypervisor<M> {
     fn retire(&self, domain: &Domain, vcpu: &Arc<Vcpu>) -> Result<(), Stop> {
         vcpu.set_flags(VcpuFlags::DOWN);
         vcpu.clear_flags(VcpuFlags::INITIALISED);
+        self.retire_vcpu(vcpu);
         // Absent while a context is being set, which takes the rest of that processor's hypercall.
         let mut ctx = vcpu.parked.lock().take().ok_or(Stop::Preempted)?;
         mm::drop_roots(self, &mut ctx);

@@ -121,6 +121,8 @@ pub struct Domain {
     cpu_policy: RankedMutex<Arc<CpuPolicy>>,
     /// The PC's oldest ports, as a domain without rights to them sees them.
     pub legacy_ports: RankedMutex<crate::emulate::legacy_ports::LegacyPorts>,
+    /// Its share of the processors.
+    pub sched: Arc<crate::sched::DomainSched>,
     /// Watchdog timers (SCHEDOP_watchdog): absolute expiry in ns, 0 = not armed.
     pub watchdogs: [AtomicU64; 2],
 }
@@ -159,6 +161,7 @@ impl Domain {
                 Rank::Machine,
                 crate::emulate::legacy_ports::LegacyPorts::default(),
             ),
+            sched: Arc::default(),
             watchdogs: [AtomicU64::new(0), AtomicU64::new(0)],
         })
     }

@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use bitflags::bitflags;
 
 use super::{Domain, VcpuCtx, VcpuInfo};
-use crate::machine::CpuMask;
 use crate::num::{CpuId, Port, VcpuId};
+use crate::sched::VcpuSched;
 use crate::sync::{Rank, RankedMutex};
 
 bitflags! {
@@ -36,6 +36,8 @@ bitflags! {
         const YIELDING = 256;
         /// It waits in a run queue.
         const QUEUED = 512;
+        /// Its domain has used up what its cap allows; the next refill lets it go on.
+        const THROTTLED = 1024;
     }
 }
 
@@ -44,7 +46,8 @@ impl VcpuFlags {
     pub const NOT_RUNNABLE: Self = Self::DOWN
         .union(Self::BLOCKED)
         .union(Self::PAUSED)
-        .union(Self::SHUTDOWN);
+        .union(Self::SHUTDOWN)
+        .union(Self::THROTTLED);
 }
 
 /// The ports that a polling vCPU waits for.
@@ -76,7 +79,7 @@ pub struct Vcpu {
     info: AtomicU64,
     /// The processor it runs on or ran on last.
     pub cpu: AtomicU32,
-    /// Whether it is on a processor right now.
+    /// The processor it is on, plus one; 0 = none.
     running: AtomicU32,
     /// Its context while nobody runs it.
     pub parked: RankedMutex<Option<Box<VcpuCtx>>>,
@@ -92,12 +95,10 @@ pub struct Vcpu {
     pub period_next_ns: AtomicU64,
     /// End of the current SCHEDOP_poll in ns; 0 = none.
     pub poll_deadline_ns: AtomicU64,
-    /// Processors it may run on.
-    pub affinity: RankedMutex<CpuMask>,
+    /// What the scheduler knows of it.
+    pub sched: VcpuSched,
     /// VCPUOP_register_vcpu_info was called; its page holds a writable reference.
     pub info_registered: AtomicBool,
-    /// Processor that SCHEDOP_pin_override chose, plus one; 0 = none.
-    pub pin_override: AtomicU32,
     /// Guest address of the runstate area; 0 = none.
     pub runstate_area: AtomicU64,
     /// Guest address of the secondary time area; 0 = none.
@@ -140,9 +141,8 @@ impl Vcpu {
             period_ns: AtomicU64::new(DEFAULT_PERIOD_NS),
             period_next_ns: AtomicU64::new(0),
             poll_deadline_ns: AtomicU64::new(0),
-            affinity: RankedMutex::new(Rank::Machine, CpuMask::ALL),
+            sched: VcpuSched::new(&domain.sched),
             info_registered: AtomicBool::new(false),
-            pin_override: AtomicU32::new(0),
             runstate_area: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
             areas_stale: AtomicBool::new(false),
@@ -188,20 +188,44 @@ impl Vcpu {
             .store(info.map_or(u64::MAX, VcpuInfo::pack), Ordering::Release);
     }
 
-    /// Whether it is on a processor right now.
+    /// Whether it is on a processor right now, or on its way there.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.running.load(Ordering::SeqCst) != 0
+        self.running_on().is_some()
+    }
+
+    /// The processor it is on right now, or on its way to.
+    #[must_use]
+    pub fn running_on(&self) -> Option<CpuId> {
+        self.running
+            .load(Ordering::SeqCst)
+            .checked_sub(1)
+            .map(CpuId)
     }
 
     /// Notes that it is on `cpu`, or off.
     pub fn set_running(&self, cpu: Option<CpuId>) {
         if let Some(cpu) = cpu {
             self.cpu.store(cpu.0, Ordering::SeqCst);
-            self.running.store(1, Ordering::SeqCst);
+            self.running
+                .store(cpu.0.saturating_add(1), Ordering::SeqCst);
         } else {
             self.running.store(0, Ordering::SeqCst);
         }
+    }
+
+    /// Reserves it for `cpu`, which is about to run it: true for one processor at most until
+    /// [`set_running`](Self::set_running) gives it back.
+    #[must_use]
+    pub fn claim(&self, cpu: CpuId) -> bool {
+        let mine = cpu.0.saturating_add(1);
+        let claimed = self
+            .running
+            .compare_exchange(0, mine, Ordering::SeqCst, Ordering::SeqCst);
+        if claimed.is_ok() {
+            self.cpu.store(cpu.0, Ordering::SeqCst);
+        }
+        claimed.is_ok()
     }
 
     /// Changes the accounted state.

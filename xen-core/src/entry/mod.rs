@@ -10,15 +10,16 @@ mod syscall;
 #[cfg(test)]
 mod tests;
 
+use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
 use hypercall_abi::arch_x86::CpuUserRegs;
 
-use crate::domain::{Callback, VcpuFlags};
+use crate::domain::{Callback, Vcpu, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::Machine;
 use crate::mce::Urgency;
-use crate::num::Vector;
+use crate::num::{CpuId, Vector};
 use crate::pv::bounce::{self, ASSIST_ARCHITECTURAL_IOPL, Bounce};
 use crate::pv::mode::rflags;
 use crate::sched::Decision;
@@ -64,6 +65,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The first entry into a guest on this processor.
     pub fn start(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
+        self.sched.cpu_online(cpu.id);
         self.start_polling_machine_checks();
         self.leave(cpu, regs);
     }
@@ -122,53 +124,52 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.
     fn reschedule(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) -> ControlFlow<()> {
-        let runnable = cpu
-            .current
-            .as_ref()
-            .is_some_and(|running| running.vcpu.is_runnable());
-        if runnable {
-            let now = self.machine.now_ns();
-            let current = cpu.current.as_ref().map(|running| running.vcpu.clone());
-            let Some(current) = current else {
-                return ControlFlow::Continue(());
-            };
-            match self.sched.decide(&current, now) {
+        let current = cpu.current.as_ref().map(|running| running.vcpu.clone());
+        let runnable = current.as_ref().filter(|vcpu| vcpu.is_runnable());
+        let mut may_go_on = false;
+        if let Some(current) = runnable {
+            match self.sched.decide(cpu.id, current, self.machine.now_ns()) {
                 Decision::Stay => return ControlFlow::Break(()),
                 Decision::StayForSlice => {
-                    self.program_timer(cpu.id);
+                    self.slice_begun(cpu.id);
                     return ControlFlow::Break(());
                 }
-                Decision::Switch => {}
+                Decision::Switch => may_go_on = true,
+                Decision::Leave => {}
             }
         }
-        if let Some(next) = self.sched.pick() {
+        if let Some(next) = self.sched.pick(cpu.id, self.machine.now_ns()) {
             self.take_off(cpu, regs);
-            if !self.switch_in(cpu, regs, &next) {
-                // Its context is being replaced (VCPUOP_initialise); whoever does that makes it runnable after.
-                return ControlFlow::Continue(());
+            if self.switch_in(cpu, regs, &next) {
+                self.sched.start_slice(cpu.id, &next, self.machine.now_ns());
+            } else {
+                self.could_not_run(cpu.id, &next);
             }
-            self.sched.start_slice(self.machine.now_ns());
-            self.program_timer(cpu.id);
+            self.slice_begun(cpu.id);
             return ControlFlow::Continue(());
         }
-        if runnable {
+        if may_go_on {
+            self.program_timer(cpu.id);
             return ControlFlow::Break(());
         }
         // A blocked vCPU stays loaded while nobody else wants the processor: most waits are short. One that was
-        // taken down, paused or shut down goes at once, since others wait for it to be off.
-        let keep = cpu.current.as_ref().is_some_and(|running| {
-            !running
-                .vcpu
-                .flags()
-                .intersects(VcpuFlags::DOWN | VcpuFlags::PAUSED | VcpuFlags::SHUTDOWN)
+        // taken down, paused or shut down goes at once, since others wait for it to be off; so does one that can run,
+        // but not here or not now.
+        let keep = current.as_ref().is_some_and(|vcpu| {
+            let flags = vcpu.flags();
+            flags.contains(VcpuFlags::BLOCKED)
+                && !flags.intersects(VcpuFlags::NOT_RUNNABLE.difference(VcpuFlags::BLOCKED))
+                && self.sched.allowed(vcpu).contains(cpu.id)
         });
         if keep {
             self.note_runstate(cpu, crate::pv::switch::BLOCKED);
-        } else {
+        } else if current.is_some() {
             self.take_off(cpu, regs);
+            // It may have become runnable again: look before halting.
+            return ControlFlow::Continue(());
         }
         // A slice that ended while nobody runs would wake the processor again and again.
-        if self.sched.end_slice() {
+        if self.sched.end_slice(cpu.id) {
             self.program_timer(cpu.id);
         }
         self.sched.idle.begin(cpu.id, self.machine.now_ns());
@@ -196,7 +197,16 @@ impl<M: Machine> Hypervisor<M> {
         let previous = cpu.current.as_ref().map(|running| running.vcpu.clone());
         self.switch_out(cpu, regs);
         if let Some(previous) = previous {
-            self.make_runnable(&previous);
+            self.put_back(cpu.id, &previous);
+        }
+    }
+
+    /// `vcpu` was chosen and cannot be put on: its context is being replaced (VCPUOP_initialise), or its domain is gone.
+    fn could_not_run(&self, cpu: CpuId, vcpu: &Arc<Vcpu>) {
+        vcpu.set_running(None);
+        if let Some(domain) = vcpu.domain.upgrade() {
+            self.note_stopped(&domain);
+            self.put_back(cpu, vcpu);
         }
     }
 

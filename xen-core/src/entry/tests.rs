@@ -31,7 +31,13 @@ fn asleep(guest: PvGuest) -> (CpuLocal, Box<CpuUserRegs>) {
 fn the_end_of_a_slice_does_not_keep_an_idle_processor_awake() {
     let hv = world();
     let (mut cpu, mut regs) = asleep(PvGuest::unprivileged(&hv, 1, 32));
-    hv.sched.start_slice(0);
+    let vcpu = cpu.current.as_ref().expect("vCPU").vcpu.clone();
+    let other = PvGuest::unprivileged(&hv, 2, 32).vcpu;
+    other.set_running(None);
+    other.clear_flags(VcpuFlags::DOWN);
+    hv.wake(&other);
+    hv.sched.start_slice(CPU, &vcpu, 0);
+    other.set_flags(VcpuFlags::BLOCKED);
     hv.program_timer(CPU);
     assert!(hv.machine.deadline(CPU).is_some());
     for _ in 0..2 {

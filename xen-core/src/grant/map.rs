@@ -40,6 +40,8 @@ impl<M: Machine> Hypervisor<M> {
         }
         // ABI: only a number names the granter, DOMID_SELF does not.
         let granter = self.granter(domain, op.dom).ok_or(GntStatus::BAD_DOMAIN)?;
+        // Handles are the hypervisor's memory.
+        self.check_heap().map_err(|_| GntStatus::NO_SPACE)?;
         let handle = domain.grants.mapped.lock().reserve()?;
         let mapping = Mapping {
             granter,

@@ -18,6 +18,8 @@ impl<M: Machine> Hypervisor<M> {
         }
         // The limit bounds the loop; another vCPU that grows the table at the same time only helps.
         while domain.grants.frame_count() < frames {
+            // The hypervisor's own record of a frame is as large as the frame.
+            self.check_heap()?;
             let mfn = self
                 .mem
                 .allocate_shared(&self.machine, &domain.pages)

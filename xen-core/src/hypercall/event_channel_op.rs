@@ -25,6 +25,19 @@ impl<M: Machine> Call<'_, M> {
     pub(super) fn event_channel_op(&mut self, cmd: u32, arg: GuestHandle<u8>) -> HypercallResult {
         let hv = self.hv;
         let machine = &hv.machine;
+        if matches!(
+            EvtchnOp(cmd),
+            EvtchnOp::ALLOC_UNBOUND
+                | EvtchnOp::BIND_INTERDOMAIN
+                | EvtchnOp::BIND_VIRQ
+                | EvtchnOp::BIND_IPI
+                | EvtchnOp::BIND_PIRQ
+                | EvtchnOp::INIT_CONTROL
+                | EvtchnOp::EXPAND_ARRAY
+        ) {
+            // Ports are the hypervisor's memory.
+            hv.check_heap()?;
+        }
         match EvtchnOp(cmd) {
             EvtchnOp::SEND => {
                 let op: EvtchnSend = machine.read(arg.cast())?;

@@ -155,22 +155,23 @@ impl<M: Machine> Call<'_, M> {
         if !self.domain.privileges.hardware {
             return Err(Errno::EPERM);
         }
-        let slot = &self.vcpu.pin_override;
         let Ok(cpu) = u32::try_from(pcpu) else {
             // Negative: no more.
-            return if slot.swap(0, Ordering::SeqCst) == 0 {
-                Err(Errno::EINVAL)
-            } else {
-                Ok(())
-            };
+            if !self.vcpu.sched.unpin() {
+                return Err(Errno::EINVAL);
+            }
+            self.hv.affinity_changed(self.vcpu);
+            return Ok(());
         };
-        if !self.hv.machine.online().contains(CpuId(cpu)) {
+        if !self.hv.sched.online().contains(CpuId(cpu)) {
             return Err(Errno::EINVAL);
         }
-        match slot.compare_exchange(0, cpu.saturating_add(1), Ordering::SeqCst, Ordering::SeqCst) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Errno::EBUSY),
+        if !self.vcpu.sched.pin(CpuId(cpu)) {
+            return Err(Errno::EBUSY);
         }
+        // On its way out the vCPU goes there.
+        self.hv.affinity_changed(self.vcpu);
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ impl<M: Machine> Call<'_, M> {
             VcpuOp::DOWN => {
                 vcpu.set_flags(VcpuFlags::DOWN);
                 hv.kick_vcpu(&vcpu);
+                hv.retire_vcpu(&vcpu);
                 let none_left = self
                     .domain
                     .vcpus()

@@ -84,9 +84,15 @@ impl CpuMask {
 
     /// The processors in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
-        (0..Self::CAPACITY)
-            .map(CpuId)
-            .filter(|&cpu| self.contains(cpu))
+        (0u32..).zip(self.0).flat_map(|(i, word)| {
+            let mut left = word;
+            core::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                // Only the lowest bit goes.
+                left &= left.wrapping_sub(1);
+                (bit < u64::BITS).then(|| CpuId(i * u64::BITS + bit))
+            })
+        })
     }
 }
 

@@ -3,17 +3,21 @@
 //! `metal` implements them with the real machine, `sim` with a simulated one. Everything else in this library is
 //! written against [`Machine`] and never names a privileged instruction.
 
+mod atomic_mask;
 mod clock;
 mod cpus;
 mod devices;
+mod flush_requests;
 mod frames;
 mod guest;
 mod heap;
 mod pv_cpu;
 
+pub use atomic_mask::AtomicCpuMask;
 pub use clock::{Clock, TscScale, WallTime};
 pub use cpus::{CpuMask, Cpus, Flush};
 pub use devices::{ConsoleIo, Irqs, MsiMessage, Pio, Polarity, Power, ResetKind, Trigger, Width};
+pub use flush_requests::FlushRequests;
 pub use frames::{FrameWords, Frames};
 pub use guest::{GuestFault, GuestMemory};
 pub use heap::HeapMemory;

@@ -1,31 +1,93 @@
 //! Who runs next.
 //!
-//! One run queue, first come first served, with a time slice when others wait. Everyone wakes a vCPU through
-//! [`Hypervisor::wake`], never by touching the queue.
+//! Every processor has a run queue with a lock of its own. The policy is Xen's credit2 in what it promises, proportional
+//! share by weight with caps, soft and hard affinity, or `sched=null`: one vCPU per processor. Nothing here touches the
+//! machine: [`Scheduler`] is told the time and who stops, and answers who runs and which processor must look. Everyone
+//! wakes a vCPU through [`Hypervisor::wake`], never by touching a queue.
+//!
+//! Whoever runs next is *claimed* ([`Vcpu::claim`]) while its queue is locked. A vCPU is claimed until its context is
+//! parked, so that no two processors ever run one.
 
+mod accounts;
+mod decide;
+mod describe;
 mod idle;
+mod null;
+mod pick;
+mod placement;
+mod processor;
+mod runqueue;
+mod share;
+#[cfg(test)]
+mod tests;
+mod vcpu_state;
+mod wake;
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use idle::IdleTimes;
+pub use share::{DEFAULT_WEIGHT, DomainSched};
+pub use vcpu_state::VcpuSched;
 
-use crate::domain::{Vcpu, VcpuFlags};
-use crate::hypervisor::Hypervisor;
-use crate::machine::Machine;
+use crate::domain::Vcpu;
+use crate::machine::{AtomicCpuMask, CpuMask};
 use crate::num::CpuId;
-use crate::sync::{Rank, RankedMutex};
+use processor::Processor;
 
-/// How long a vCPU runs while others wait.
+/// The longest that a vCPU runs before the queues are looked at again.
 pub const SLICE_NS: u64 = 10_000_000;
+/// How long a vCPU runs at least before one that wakes up takes its place (`sched_ratelimit_us=`).
+pub const DEFAULT_RATELIMIT_US: u32 = 1000;
+
+/// Default of [`Settings::migrate_resist_us`], credit2's.
+pub const DEFAULT_MIGRATE_RESIST_US: u32 = 500;
+
+/// Which scheduler.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Policy {
+    /// Proportional share, as Xen's credit2.
+    #[default]
+    Credit2,
+    /// One vCPU per processor, for as long as it is up.
+    Null,
+}
+
+/// How to schedule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Which scheduler.
+    pub policy: Policy,
+    /// See [`Scheduler::ratelimit_us`].
+    pub ratelimit_us: u32,
+    /// A vCPU that waits elsewhere must be so much behind, in microseconds of its own running time, for a busy
+    /// processor to take it over: it leaves its caches there (`sched_credit2_migrate_resist=`).
+    pub migrate_resist_us: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            ratelimit_us: DEFAULT_RATELIMIT_US,
+            migrate_resist_us: DEFAULT_MIGRATE_RESIST_US,
+        }
+    }
+}
 
 /// The scheduler.
 #[derive(Debug)]
 pub struct Scheduler {
-    queue: RankedMutex<VecDeque<Arc<Vcpu>>>,
-    /// End of the running slice; 0 = none has been started.
-    slice_end_ns: AtomicU64,
+    policy: Policy,
+    cpus: Box<[Processor]>,
+    online: AtomicCpuMask,
+    /// Processors that have nothing to run.
+    idlers: AtomicCpuMask,
+    ratelimit_us: AtomicU32,
+    resist_ns: u64,
+    null: null::Homes,
     /// Time without work.
     pub idle: IdleTimes,
 }
@@ -35,145 +97,145 @@ pub struct Scheduler {
 pub enum Decision {
     /// Go on with what runs.
     Stay,
-    /// Go on, for a slice that begins now: the timer must be programmed for its end.
+    /// Go on, until the new [`Scheduler::slice_deadline`]: see [`Hypervisor::slice_begun`](crate::hypervisor::Hypervisor::slice_begun).
     StayForSlice,
-    /// Give the processor to the next in the queue.
+    /// Give the processor to the next in the queue, if there is one.
     Switch,
+    /// What runs must leave this processor, whether there is a next one or not.
+    Leave,
 }
 
 impl Default for Scheduler {
     fn default() -> Self {
-        Self::new()
+        Self::new(Settings::default(), 1)
     }
 }
 
 impl Scheduler {
-    /// Nobody waits.
+    /// Nobody waits. There is room for `cpus` processors, none of which takes part before
+    /// [`cpu_online`](Self::cpu_online).
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(settings: Settings, cpus: u32) -> Self {
+        let count = cpus.clamp(1, CpuMask::CAPACITY);
         Self {
-            queue: RankedMutex::new(Rank::Scheduler, VecDeque::new()),
-            slice_end_ns: AtomicU64::new(0),
+            policy: settings.policy,
+            cpus: (0..count).map(|_| Processor::default()).collect(),
+            online: AtomicCpuMask::default(),
+            idlers: AtomicCpuMask::default(),
+            ratelimit_us: AtomicU32::new(settings.ratelimit_us),
+            resist_ns: u64::from(settings.migrate_resist_us) * 1000,
+            null: null::Homes::new(count),
             idle: IdleTimes::default(),
         }
     }
 
-    /// Puts a runnable vCPU at the end of the queue, unless it is there already.
-    pub fn enqueue(&self, vcpu: &Arc<Vcpu>) {
-        let mut queue = self.queue.lock();
-        if !vcpu
-            .set_flags(VcpuFlags::QUEUED)
-            .contains(VcpuFlags::QUEUED)
-        {
-            queue.push_back(vcpu.clone());
+    /// Which scheduler this is.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// How long a vCPU runs at least, in microseconds, before one that wakes up takes its place; 0 = no time.
+    #[must_use]
+    pub fn ratelimit_us(&self) -> u32 {
+        self.ratelimit_us.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`ratelimit_us`](Self::ratelimit_us).
+    pub fn set_ratelimit_us(&self, us: u32) {
+        self.ratelimit_us.store(us, Ordering::Relaxed);
+    }
+
+    fn ratelimit_ns(&self) -> u64 {
+        u64::from(self.ratelimit_us()) * 1000
+    }
+
+    /// Processors that take part.
+    #[must_use]
+    pub fn online(&self) -> CpuMask {
+        self.online.load()
+    }
+
+    fn processor(&self, cpu: CpuId) -> Option<&Processor> {
+        self.cpus.get(cpu.0 as usize)
+    }
+
+    /// `cpu` takes part from now on. To be called before it asks for work.
+    pub fn cpu_online(&self, cpu: CpuId) {
+        if self.processor(cpu).is_some() {
+            self.online.insert(cpu);
+            self.idlers.insert(cpu);
         }
     }
 
-    /// Takes the next runnable vCPU out of the queue. Those that stopped being runnable while they waited are
-    /// dropped: whoever makes them runnable again enqueues them.
-    #[must_use]
-    pub fn pick(&self) -> Option<Arc<Vcpu>> {
-        let mut queue = self.queue.lock();
-        while let Some(vcpu) = queue.pop_front() {
-            vcpu.clear_flags(VcpuFlags::QUEUED);
-            if vcpu.is_runnable() && !vcpu.is_running() {
-                return Some(vcpu);
+    /// `cpu` takes no part any more. What waits there goes elsewhere; what runs there leaves as soon as the processor
+    /// looks. Returns the processors to kick, `cpu` itself among them.
+    pub fn cpu_offline(&self, cpu: CpuId, now_ns: u64) -> CpuMask {
+        let mut kicks = CpuMask::single(cpu);
+        let Some(processor) = self.processor(cpu) else {
+            return CpuMask::EMPTY;
+        };
+        self.online.remove(cpu);
+        self.idlers.remove(cpu);
+        let (waiting, refills) = {
+            let mut queue = processor.queue.lock();
+            let taken = (queue.drain(), core::mem::take(&mut queue.refills));
+            processor.publish(&queue);
+            taken
+        };
+        processor.look();
+        if let Some(other) = self.online().iter().next() {
+            for (at, share) in refills {
+                self.await_refill(other, at, share);
+            }
+            kicks.insert(other);
+        }
+        self.null.disown(cpu);
+        for vcpu in waiting {
+            if let Some(kick) = self.wake(&vcpu, now_ns) {
+                kicks.insert(kick);
             }
         }
-        None
+        kicks
     }
 
-    /// Whether anybody waits.
+    /// The processors on which `vcpu` may run now: its affinity as far as it is online, or all if nothing of it is.
+    #[must_use]
+    pub fn allowed(&self, vcpu: &Vcpu) -> CpuMask {
+        let online = self.online();
+        let allowed = vcpu.sched.allowed().and(&online);
+        if allowed.is_empty() { online } else { allowed }
+    }
+
+    /// When `cpu` must look again: the end of the slice, or of a budget's period.
+    #[must_use]
+    pub fn slice_deadline(&self, cpu: CpuId) -> Option<u64> {
+        self.processor(cpu)?.deadline()
+    }
+
+    /// Nobody runs on `cpu`, so no slice ends. True if the timer must be programmed anew:
+    /// one was under way, or a budget waits for its refill.
+    pub fn end_slice(&self, cpu: CpuId) -> bool {
+        self.processor(cpu).is_some_and(|processor| {
+            let slice = processor.slice_end_ns.swap(0, Ordering::SeqCst) != 0;
+            processor.reprogram.swap(false, Ordering::SeqCst) || slice
+        })
+    }
+
+    /// Whether anybody waits for a processor.
     #[must_use]
     pub fn anyone_waits(&self) -> bool {
-        !self.queue.lock().is_empty()
+        !self.waiting().is_empty()
     }
 
-    /// Decides for a processor whose current vCPU is runnable.
+    /// The waiting vCPUs, processor by processor.
     #[must_use]
-    pub fn decide(&self, current: &Vcpu, now_ns: u64) -> Decision {
-        let yielding = current.flags().contains(VcpuFlags::YIELDING);
-        if !self.anyone_waits() {
-            if yielding {
-                current.clear_flags(VcpuFlags::YIELDING);
-            }
-            self.slice_end_ns.store(0, Ordering::Relaxed);
-            return Decision::Stay;
+    pub fn waiting(&self) -> Vec<Arc<Vcpu>> {
+        let mut all = Vec::new();
+        for processor in &self.cpus {
+            all.extend(processor.queue.lock().iter().cloned());
         }
-        if yielding {
-            current.clear_flags(VcpuFlags::YIELDING);
-            return Decision::Switch;
-        }
-        match self.slice_end_ns.load(Ordering::Relaxed) {
-            0 => {
-                self.start_slice(now_ns);
-                Decision::StayForSlice
-            }
-            end if now_ns >= end => Decision::Switch,
-            _ => Decision::Stay,
-        }
-    }
-
-    /// Begins a slice for whoever is on the processor now.
-    pub fn start_slice(&self, now_ns: u64) {
-        self.slice_end_ns
-            .store(now_ns.saturating_add(SLICE_NS), Ordering::Relaxed);
-    }
-
-    /// Nobody runs, so no slice ends. True if one was under way, for which the timer may be programmed.
-    pub fn end_slice(&self) -> bool {
-        self.slice_end_ns.swap(0, Ordering::Relaxed) != 0
-    }
-
-    /// When the slice ends, if somebody waits for that.
-    #[must_use]
-    pub fn slice_deadline(&self) -> Option<u64> {
-        match self.slice_end_ns.load(Ordering::Relaxed) {
-            0 => None,
-            end => Some(end),
-        }
-    }
-
-    /// Names of the waiting vCPUs, for the debug key.
-    #[must_use]
-    pub fn waiting(&self) -> alloc::vec::Vec<Arc<Vcpu>> {
-        self.queue.lock().iter().cloned().collect()
-    }
-}
-
-impl<M: Machine> Hypervisor<M> {
-    /// Ends what `vcpu` waits for, and lets it run.
-    pub fn wake(&self, vcpu: &Arc<Vcpu>) {
-        vcpu.clear_flags(VcpuFlags::BLOCKED | VcpuFlags::POLLING);
-        self.make_runnable(vcpu);
-    }
-
-    /// Enters `vcpu` in the queue if nothing keeps it from running, and tells its processor.
-    pub fn make_runnable(&self, vcpu: &Arc<Vcpu>) {
-        if !vcpu.is_runnable() {
-            return;
-        }
-        if vcpu.is_running() {
-            self.kick_vcpu(vcpu);
-            return;
-        }
-        self.sched.enqueue(vcpu);
-        let last = CpuId(vcpu.cpu.load(Ordering::Relaxed));
-        let online = self.machine.online();
-        let cpu = core::iter::once(last)
-            .chain(online.iter())
-            .find(|&cpu| self.sched.idle.is_idle(cpu))
-            .unwrap_or(last);
-        if cpu != self.machine.this_cpu() {
-            self.machine.kick(cpu);
-        }
-    }
-
-    /// Makes a running vCPU look at its events and flags.
-    pub fn kick_vcpu(&self, vcpu: &Vcpu) {
-        let cpu = CpuId(vcpu.cpu.load(Ordering::Relaxed));
-        if vcpu.is_running() && cpu != self.machine.this_cpu() {
-            self.machine.kick(cpu);
-        }
+        all.extend(self.null.waiting());
+        all
     }
 }

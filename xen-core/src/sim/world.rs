@@ -16,12 +16,12 @@ use crate::cpu_policy::CpuPolicies;
 use crate::domain::{Domain, DomainConfig, DomainTable, Privileges, Vcpu};
 use crate::hypervisor::Hypervisor;
 use crate::irq::{self, IrqTable};
-use crate::machine::{Irqs, WallTime};
+use crate::machine::{Cpus, Irqs, WallTime};
 use crate::mce::Telemetry;
 use crate::mm::{Memory, PageInfo};
 use crate::num::{Mfn, VcpuId};
 use crate::pm::PowerStates;
-use crate::sched::Scheduler;
+use crate::sched::{Scheduler, Settings};
 use crate::sync::{Rank, RankedMutex};
 use crate::time::Timers;
 
@@ -52,10 +52,14 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
     let policies = CpuPolicies::detect(&machine);
     let mem = memory(config);
     mem.set_m2p(machine.m2p);
+    let sched = Scheduler::new(Settings::default(), config.cpus);
+    for cpu in machine.online().iter() {
+        sched.cpu_online(cpu);
+    }
     Hypervisor {
         mem,
         domains: DomainTable::new(),
-        sched: Scheduler::new(),
+        sched,
         timers: Timers::new(config.cpus),
         irqs: IrqTable::new(irq::Configuration {
             nr_gsis: machine.nr_gsis(),

@@ -7,7 +7,9 @@
 mod by_domain;
 mod rank;
 mod ranked;
+mod stats;
 
 pub use by_domain::ByDomain;
 pub use rank::Rank;
 pub use ranked::{RankedGuard, RankedMutex};
+pub use stats::{LockUse, lock_use, reset_lock_use};

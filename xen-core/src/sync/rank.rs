@@ -34,3 +34,23 @@ pub enum Rank {
     /// Console and log.
     Console = 130,
 }
+
+impl Rank {
+    /// All ranks, in their order.
+    pub const ALL: [Self; 14] = [
+        Self::DomainTable,
+        Self::DomainLife,
+        Self::VcpuContext,
+        Self::Grant,
+        Self::PageTable,
+        Self::PageList,
+        Self::EventChannel,
+        Self::EventQueue,
+        Self::Irq,
+        Self::Scheduler,
+        Self::Timers,
+        Self::Buddy,
+        Self::Machine,
+        Self::Console,
+    ];
+}

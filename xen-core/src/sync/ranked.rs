@@ -2,7 +2,7 @@
 
 use core::ops::{Deref, DerefMut};
 
-use super::Rank;
+use super::{Rank, stats};
 
 /// A mutual-exclusion lock of a given [`Rank`].
 #[derive(Debug)]
@@ -31,8 +31,22 @@ impl<T> RankedMutex<T> {
     pub fn lock(&self) -> RankedGuard<'_, T> {
         let order = order::Held::acquire(self.rank, false);
         RankedGuard {
-            inner: self.inner.lock(),
+            inner: self.spin(),
             _order: order,
+        }
+    }
+
+    fn spin(&self) -> spin::MutexGuard<'_, T> {
+        let mut spins = 0;
+        loop {
+            if let Some(guard) = self.inner.try_lock() {
+                stats::taken(self.rank, spins);
+                return guard;
+            }
+            while self.inner.is_locked() {
+                spins += 1;
+                core::hint::spin_loop();
+            }
         }
     }
 
@@ -40,7 +54,7 @@ impl<T> RankedMutex<T> {
     pub fn lock_second(&self) -> RankedGuard<'_, T> {
         let order = order::Held::acquire(self.rank, true);
         RankedGuard {
-            inner: self.inner.lock(),
+            inner: self.spin(),
             _order: order,
         }
     }
@@ -48,6 +62,7 @@ impl<T> RankedMutex<T> {
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<RankedGuard<'_, T>> {
         let inner = self.inner.try_lock()?;
+        stats::taken(self.rank, 0);
         Some(RankedGuard {
             inner,
             _order: order::Held::acquire(self.rank, true),

@@ -194,6 +194,7 @@ impl<M: Machine> Hypervisor<M> {
         while let Some((deadline, event)) = self.timers.take_due(cpu, now) {
             self.expire(cpu, deadline, event, now);
         }
+        self.scheduler_tick(cpu, now);
         self.program_timer(cpu);
     }
 
@@ -232,7 +233,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Programs this processor's timer for its first deadline or the end of the time slice.
     pub fn program_timer(&self, cpu: CpuId) {
         let first = self.timers.first(cpu);
-        let slice = self.sched.slice_deadline();
+        let slice = self.sched.slice_deadline(cpu);
         let deadline = match (first, slice) {
             (Some(first), Some(slice)) => Some(first.min(slice)),
             (first, slice) => first.or(slice),

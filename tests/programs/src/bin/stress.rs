@@ -246,6 +246,9 @@ fn pass_token(shared: &Shared, member: u64) {
     shared.ring.changed.notify_all();
 }
 
+/// One round of work of one thread: with what all share, which of its kind it is, and a number.
+type Work = fn(&Shared, u64, u64);
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let number = arguments.get(2).and_then(|text| text.parse::<u64>().ok());
@@ -272,7 +275,7 @@ fn main() -> ExitCode {
         },
         members: cpus + 1,
     });
-    let kinds: [(u64, fn(&Shared, u64, u64)); 5] = [
+    let kinds: [(u64, Work); 5] = [
         (cpus + 1, |_, _, seed| map_and_unmap(seed)),
         (cpus, |_, _, seed| start_process(seed)),
         (1, |_, _, seed| pipe_numbers(seed)),

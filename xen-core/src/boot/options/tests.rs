@@ -175,6 +175,10 @@ fn other_values() {
         "sched=null reboot=kbd,cold clocksource=tsc nmi=fatal maxcpus=0x10 mem=2G conswitch=bx",
     );
     assert_eq!(all.sched, Scheduler::Null);
+    let limits = options("sched_ratelimit_us=2000 sched_credit2_migrate_resist=0");
+    assert_eq!(limits.sched_ratelimit_us, Some(2000));
+    assert_eq!(limits.sched_credit2_migrate_resist, Some(0));
+    assert_eq!(options("sched_ratelimit_us=0").sched_ratelimit_us, Some(0));
     assert_eq!(all.reboot, Some(RebootMethod::Keyboard));
     assert_eq!(all.clocksource, Some(ClockSource::Tsc));
     assert_eq!(all.nmi, NmiPolicy::Fatal);
@@ -183,6 +187,9 @@ fn other_values() {
     assert_eq!((all.conswitch, all.start_in_xen), (Some('b'), true));
     for bad in [
         "sched=fifo",
+        "sched_ratelimit_us=50",
+        "sched_ratelimit_us=500001",
+        "sched_credit2_migrate_resist=x",
         "reboot=x",
         "clocksource=sun",
         "nmi=",

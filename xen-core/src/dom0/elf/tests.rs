@@ -393,6 +393,7 @@ fn parse_and_plan(image: &[u8], nr_pages: u64, initrd_len: u64) {
     let demand = crate::dom0::plan::Demand {
         nr_pages,
         initrd_len,
+        ..crate::dom0::plan::Demand::default()
     };
     if let Ok(plan) = crate::dom0::plan::Plan::new(&kernel, demand)
         && plan.mapped_pages() < 1 << 20

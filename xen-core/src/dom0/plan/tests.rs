@@ -17,6 +17,7 @@ pub(in crate::dom0) fn plan(
         Demand {
             nr_pages,
             initrd_len,
+            ..Demand::default()
         },
     )
 }
@@ -47,6 +48,7 @@ fn debian_with_512_mib() {
                 table_frames: 3,
                 in_mapping: false,
             },
+            table_order: TableOrder::Walk,
             start_info: 0xffff_ffff_84a0_0000,
             pt_base: 0xffff_ffff_84a0_1000,
             nr_pt_frames: 41,

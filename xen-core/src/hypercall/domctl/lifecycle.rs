@@ -77,6 +77,7 @@ impl<M: Machine> Call<'_, M> {
             if target.ending.lock().dying {
                 return Err(Errno::EINVAL.into());
             }
+            self.hv.check_heap()?;
             self.hv.create_vcpu(target, id);
             if self.hv.machine.must_yield() {
                 return Err(Stop::Preempted);

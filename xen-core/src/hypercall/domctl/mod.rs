@@ -7,6 +7,7 @@ mod context;
 mod lifecycle;
 mod memory;
 mod permission;
+mod scheduling;
 mod settings;
 mod vcpu;
 
@@ -15,14 +16,14 @@ use core::sync::atomic::Ordering;
 
 use hypercall_abi::domctl::{
     DOMCTL_INTERFACE_VERSION, Domctl, DomctlAddressSize, DomctlCmd, DomctlCpuPolicy,
-    DomctlGetdomaininfo, DomctlMaxMem, DomctlSchedCredit2, DomctlSchedulerOp, DomctlSchedulerOpCmd,
+    DomctlGetdomaininfo, DomctlMaxMem,
 };
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::DomId;
 
 use super::Call;
-use super::sysctl::{SCHEDULER, write_bitmap, write_policy};
+use super::sysctl::{read_cpus, write_bitmap, write_policy};
 use crate::domain::{Domain, access};
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
@@ -37,8 +38,6 @@ const UNION: u64 = 16;
 const ADDRESS_SIZE: u32 = 64;
 /// Shift from KiB to frames.
 const KIB_PER_PAGE_SHIFT: u32 = 2;
-/// Weight of every domain (credit2's default).
-const WEIGHT: u16 = 256;
 /// The nodes that memory comes from: the only one.
 const NODES: [u64; 1] = [1];
 
@@ -106,7 +105,12 @@ impl<M: Machine> Call<'_, M> {
             DomctlCmd::UNPAUSEDOMAIN => hv.unpause(target)?,
             DomctlCmd::GETVCPUINFO => self.vcpu_info(target, at.cast(), op.u.as_getvcpuinfo())?,
             DomctlCmd::GETVCPUAFFINITY => self.vcpu_affinity(target, op.u.as_vcpuaffinity())?,
-            DomctlCmd::SCHEDULER_OP => self.scheduling(at.cast(), op.u.as_scheduler_op())?,
+            DomctlCmd::SETVCPUAFFINITY => {
+                self.set_vcpu_affinity(target, op.u.as_vcpuaffinity())?;
+            }
+            DomctlCmd::SCHEDULER_OP => {
+                self.scheduling(target, at.cast(), op.u.as_scheduler_op())?;
+            }
             DomctlCmd::SETDOMAINHANDLE => {
                 let arg = op.u.as_setdomainhandle();
                 *target.handle.lock() = arg.handle;
@@ -185,35 +189,6 @@ impl<M: Machine> Call<'_, M> {
         machine.write(info_at, &info)?;
         machine.write(GuestHandle::from_addr(op.wrapping_add(DOMAIN)), &domain.id)?;
         Ok(Outcome::Done(0))
-    }
-
-    /// All domains have the same weight and no cap.
-    fn scheduling(
-        &self,
-        at: GuestHandle<DomctlSchedulerOp>,
-        mut arg: DomctlSchedulerOp,
-    ) -> Result<(), Errno> {
-        if arg.sched_id != SCHEDULER.0 {
-            return Err(Errno::EINVAL);
-        }
-        match DomctlSchedulerOpCmd(arg.cmd) {
-            DomctlSchedulerOpCmd::GETINFO => {
-                arg.u.set_credit2(DomctlSchedCredit2 {
-                    weight: WEIGHT,
-                    cap: 0,
-                });
-                self.hv.machine.write(at, &arg)
-            }
-            DomctlSchedulerOpCmd::PUTINFO => {
-                let wish = arg.u.as_credit2();
-                if (wish.weight == 0 || wish.weight == WEIGHT) && wish.cap == 0 {
-                    Ok(())
-                } else {
-                    Err(Errno::EOPNOTSUPP)
-                }
-            }
-            _ => Err(Errno::EINVAL),
-        }
     }
 
     fn policy_of(

@@ -17,6 +17,7 @@ type World = Hypervisor<SimMachine>;
 
 mod context;
 mod lifecycle;
+mod scheduling;
 mod settings;
 
 /// A machine whose processor has XSAVE, FSGSBASE and RDTSCP.
@@ -124,7 +125,7 @@ fn what_is_not_offered_says_so() {
     let hv = world();
     let mut dom0 = PvGuest::dom0(&hv, 64);
     let _ = PvGuest::unprivileged(&hv, 1, 64);
-    for cmd in [9, 26, 33, 44, 54, 71, 79, 84, 1000] {
+    for cmd in [26, 33, 44, 54, 71, 79, 84, 1000] {
         let op = plain(DomctlCmd(cmd), 1);
         assert_eq!(call(&hv, &mut dom0, &op), Err(Errno::ENOSYS), "{cmd}");
     }
@@ -195,57 +196,6 @@ fn a_vcpu_is_described() {
     assert_eq!((info.online, info.blocked, info.running), (1, 1, 0));
     assert_eq!(call(&hv, &mut dom0, &get(1)), Err(Errno::ESRCH));
     assert_eq!(call(&hv, &mut dom0, &get(4)), Err(Errno::EINVAL));
-}
-
-#[test]
-fn affinity_is_cut_to_the_processors_there_are() {
-    let hv = world_with(SimConfig {
-        cpus: 3,
-        ..SimConfig::default()
-    });
-    let mut dom0 = PvGuest::dom0(&hv, 64);
-    dom0.put(&hv, BUFFER, &u64::MAX);
-    dom0.put(&hv, SECOND, &u64::MAX);
-    let arg = DomctlVcpuaffinity {
-        vcpu: 0,
-        flags: 3,
-        cpumap_hard: bitmap(&dom0, BUFFER, 16),
-        cpumap_soft: bitmap(&dom0, SECOND, 8),
-    };
-    let get = |arg| {
-        let u = DomctlU::from_vcpuaffinity(arg);
-        op(DomctlCmd::GETVCPUAFFINITY, 0, u)
-    };
-    assert_eq!(call(&hv, &mut dom0, &get(arg)), Ok(0));
-    assert_eq!(word(&hv, &dom0, BUFFER), 0xffff_ffff_ffff_0007);
-    assert_eq!(word(&hv, &dom0, SECOND), 0xffff_ffff_ffff_ff07);
-    let none = DomctlVcpuaffinity { flags: 0, ..arg };
-    assert_eq!(call(&hv, &mut dom0, &get(none)), Err(Errno::EINVAL));
-    let bad = DomctlVcpuaffinity { vcpu: 4, ..arg };
-    assert_eq!(call(&hv, &mut dom0, &get(bad)), Err(Errno::EINVAL));
-}
-
-#[test]
-fn domains_have_equal_weights() {
-    let hv = world();
-    let mut dom0 = PvGuest::dom0(&hv, 64);
-    let mut ask = |sched_id, cmd, weight, cap| {
-        let mut arg = DomctlSchedulerOp::new_zeroed();
-        (arg.sched_id, arg.cmd) = (sched_id, cmd);
-        arg.u.set_credit2(DomctlSchedCredit2 { weight, cap });
-        let u = DomctlU::from_scheduler_op(arg);
-        call(&hv, &mut dom0, &op(DomctlCmd::SCHEDULER_OP, 0, u)).map(|_| {
-            let got = answer(&hv, &dom0).as_scheduler_op().u.as_credit2();
-            (got.weight, got.cap)
-        })
-    };
-    assert_eq!(ask(6, 1, 7, 7), Ok((256, 0)));
-    assert_eq!(ask(6, 0, 256, 0), Ok((256, 0)));
-    assert_eq!(ask(6, 0, 0, 0), Ok((0, 0)));
-    assert_eq!(ask(6, 0, 512, 0), Err(Errno::EOPNOTSUPP));
-    assert_eq!(ask(6, 0, 256, 50), Err(Errno::EOPNOTSUPP));
-    assert_eq!(ask(6, 2, 0, 0), Err(Errno::EINVAL));
-    assert_eq!(ask(5, 1, 0, 0), Err(Errno::EINVAL));
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use hypercall_abi::domctl::{DomctlGetvcpuinfo, DomctlVcpuaffinity, VcpuAffinityFlags};
+use hypercall_abi::domctl::DomctlGetvcpuinfo;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 
-use super::{Call, write_bitmap};
+use super::Call;
 use crate::domain::{Domain, Vcpu, VcpuFlags};
 use crate::guest::GuestAccess;
-use crate::machine::{CpuMask, Machine};
+use crate::machine::Machine;
 use crate::num::VcpuId;
 
 impl<M: Machine> Call<'_, M> {
@@ -30,32 +30,9 @@ impl<M: Machine> Call<'_, M> {
         arg.cpu = vcpu.cpu.load(Ordering::Relaxed);
         machine.write(at, &arg)
     }
-
-    pub(super) fn vcpu_affinity(
-        &self,
-        target: &Domain,
-        arg: DomctlVcpuaffinity,
-    ) -> Result<(), Errno> {
-        let vcpu = find(target, arg.vcpu)?;
-        let wanted = VcpuAffinityFlags::from_bits_retain(arg.flags);
-        if !wanted.intersects(VcpuAffinityFlags::HARD | VcpuAffinityFlags::SOFT) {
-            return Err(Errno::EINVAL);
-        }
-        let machine = &self.hv.machine;
-        let bits = self.nr_cpus();
-        if wanted.contains(VcpuAffinityFlags::HARD) {
-            let hard = *vcpu.affinity.lock();
-            write_bitmap(machine, &arg.cpumap_hard, hard.words(), bits)?;
-        }
-        if wanted.contains(VcpuAffinityFlags::SOFT) {
-            // No processor is preferred.
-            write_bitmap(machine, &arg.cpumap_soft, CpuMask::ALL.words(), bits)?;
-        }
-        Ok(())
-    }
 }
 
-fn find(target: &Domain, id: u32) -> Result<&Arc<Vcpu>, Errno> {
+pub(super) fn find(target: &Domain, id: u32) -> Result<&Arc<Vcpu>, Errno> {
     if id >= target.max_vcpus() {
         return Err(Errno::EINVAL);
     }

@@ -90,8 +90,8 @@ impl<M: Machine> Call<'_, M> {
                 // Guests whose memory the hypervisor translates can be watched.
                 let request: MemAccessOpArg = self.argument(arg)?;
                 let target = self.hv.domains.get(request.domid).ok_or(Errno::ESRCH)?;
-                let allowed = target.id != self.domain.id && self.domain.privileges.control;
-                return Err(if allowed { Errno::EINVAL } else { Errno::EPERM }.into());
+                let is_self = target.id == self.domain.id;
+                return Err(if is_self { Errno::EPERM } else { Errno::EINVAL }.into());
             }
             // Paging, sharing, tables of 32-bit guests, and what nobody knows.
             _ => return Err(Errno::ENOSYS.into()),
@@ -123,7 +123,8 @@ impl<M: Machine> Call<'_, M> {
 
     /// Operations on guests whose addresses the hypervisor translates: no PV guest is one.
     fn not_for_pv(&self, id: DomId, errno: Errno) -> HypercallResult {
-        let _ = self.target(id)?;
+        // ABI: that the domain is none comes before who may ask.
+        self.hv.domain(self.domain, id).ok_or(Errno::ESRCH)?;
         Err(errno.into())
     }
 

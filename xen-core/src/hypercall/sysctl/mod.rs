@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::outcome::{HypercallResult, Outcome};
 
 pub(super) use features::write_policy;
-pub(super) use pools::{SCHEDULER, write_bitmap};
+pub(super) use pools::{read_cpus, write_bitmap};
 
 /// Where the union begins in `struct xen_sysctl`.
 const UNION: u64 = 8;
@@ -45,7 +45,7 @@ impl<M: Machine> Call<'_, M> {
             SysctlCmd::PHYSINFO => self.hv.machine.write(at.cast(), &self.physinfo())?,
             SysctlCmd::SCHED_ID => {
                 let answer = SysctlSchedId {
-                    sched_id: SCHEDULER,
+                    sched_id: self.scheduler_id(),
                 };
                 self.hv.machine.write(at.cast(), &answer)?;
             }

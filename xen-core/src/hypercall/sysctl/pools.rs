@@ -12,9 +12,8 @@ use hypercall_abi::xen::{DomId, XenctlBitmap};
 use super::Call;
 use crate::guest::GuestAccess;
 use crate::machine::{CpuMask, GuestMemory, Machine};
-
-/// What the scheduler is called: the one with fair time slices over shared run queues.
-pub(in crate::hypercall) const SCHEDULER: SchedulerId = SchedulerId::CREDIT2;
+use crate::num::CpuId;
+use crate::sched::Policy;
 
 /// The pool that every domain and every processor is in.
 const POOL: u32 = 0;
@@ -22,6 +21,14 @@ const POOL: u32 = 0;
 const MAX_BITMAP_BITS: u32 = 1 << 16;
 
 impl<M: Machine> Call<'_, M> {
+    /// What the scheduler is called.
+    pub(in crate::hypercall) fn scheduler_id(&self) -> SchedulerId {
+        match self.hv.sched.policy() {
+            Policy::Credit2 => SchedulerId::CREDIT2,
+            Policy::Null => SchedulerId::NULL,
+        }
+    }
+
     pub(super) fn cpu_pools(
         &self,
         at: GuestHandle<SysctlCpupoolOp>,
@@ -34,9 +41,9 @@ impl<M: Machine> Call<'_, M> {
                     return Err(Errno::ENOENT);
                 }
                 arg.cpupool_id = POOL;
-                arg.sched_id = SCHEDULER.0;
+                arg.sched_id = self.scheduler_id().0;
                 arg.n_dom = u32::try_from(hv.domains.all().len()).unwrap_or(u32::MAX);
-                let cpus = hv.machine.online();
+                let cpus = hv.sched.online();
                 write_bitmap(&hv.machine, &arg.cpumap, cpus.words(), self.nr_cpus())?;
                 hv.machine.write(at, &arg)
             }
@@ -88,20 +95,27 @@ impl<M: Machine> Call<'_, M> {
         if arg.cpupool_id != POOL {
             return Err(Errno::ESRCH);
         }
-        if arg.sched_id != SCHEDULER.0 {
+        if arg.sched_id != self.scheduler_id().0 {
             return Err(Errno::EINVAL);
         }
-        if cmd == SysctlSchedulerOpCmd::GETINFO {
-            // Whoever wakes up does not wait for a minimum run of others.
-            arg.u
-                .set_sched_credit2(SysctlCredit2Schedule { ratelimit_us: 0 });
+        let sched = &self.hv.sched;
+        if sched.policy() == Policy::Null {
+            // ABI: it has nothing to set, and says so by doing nothing.
             return self.hv.machine.write(at, &arg);
         }
-        match arg.u.as_sched_credit2().ratelimit_us {
-            0 => Ok(()),
-            SYSCTL_SCHED_RATELIMIT_MIN..=SYSCTL_SCHED_RATELIMIT_MAX => Err(Errno::EOPNOTSUPP),
-            _ => Err(Errno::EINVAL),
+        if cmd == SysctlSchedulerOpCmd::PUTINFO {
+            let us = arg.u.as_sched_credit2().ratelimit_us;
+            let range = SYSCTL_SCHED_RATELIMIT_MIN..=SYSCTL_SCHED_RATELIMIT_MAX;
+            if us != 0 && !range.contains(&us) {
+                return Err(Errno::EINVAL);
+            }
+            sched.set_ratelimit_us(us);
         }
+        // ABI: what is in force comes back either way.
+        arg.u.set_sched_credit2(SysctlCredit2Schedule {
+            ratelimit_us: sched.ratelimit_us(),
+        });
+        self.hv.machine.write(at, &arg)
     }
 }
 
@@ -126,4 +140,26 @@ pub(in crate::hypercall) fn write_bitmap(
         machine.write_at(to.bitmap, byte.into(), &value)?;
     }
     Ok(())
+}
+
+/// Reads a caller's bitmap of processors; what it is too short for is not in the set.
+///
+/// # Errors
+/// `EFAULT`.
+pub(in crate::hypercall) fn read_cpus(
+    machine: &impl GuestMemory,
+    from: &XenctlBitmap,
+    bits: u32,
+) -> Result<CpuMask, Errno> {
+    let mut mask = CpuMask::EMPTY;
+    let count = from.nr_bits.min(bits).min(CpuMask::CAPACITY);
+    for byte in 0..count.div_ceil(8) {
+        let value: u8 = machine.read_at(from.bitmap, byte.into())?;
+        for cpu in (byte * 8..count).take(8) {
+            if value & 1 << (cpu % 8) != 0 {
+                mask.insert(CpuId(cpu));
+            }
+        }
+    }
+    Ok(mask)
 }

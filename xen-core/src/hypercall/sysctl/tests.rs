@@ -374,7 +374,7 @@ fn a_bitmap_longer_than_any_machine_is_refused() {
 }
 
 #[test]
-fn the_scheduler_has_no_rate_limit() {
+fn the_rate_limit_is_set_and_read() {
     let hv = world();
     let mut dom0 = PvGuest::dom0(&hv, 64);
     let mut ask = |cpupool_id, sched_id, cmd, ratelimit_us| {
@@ -388,10 +388,13 @@ fn the_scheduler_has_no_rate_limit() {
             arg.u.as_sched_credit2().ratelimit_us
         })
     };
-    assert_eq!(ask(0, 6, 1, 5), Ok(0));
+    assert_eq!(ask(0, 6, 1, 5), Ok(1000));
+    assert_eq!(ask(0, 6, 0, 100), Ok(100));
+    assert_eq!(ask(0, 6, 0, 500_000), Ok(500_000));
+    assert_eq!(ask(0, 6, 0, 99), Err(Errno::EINVAL));
+    assert_eq!(ask(0, 6, 0, 500_001), Err(Errno::EINVAL));
+    assert_eq!(ask(0, 6, 1, 0), Ok(500_000));
     assert_eq!(ask(0, 6, 0, 0), Ok(0));
-    assert_eq!(ask(0, 6, 0, 1000), Err(Errno::EOPNOTSUPP));
-    assert_eq!(ask(0, 6, 0, 5), Err(Errno::EINVAL));
     assert_eq!(ask(0, 6, 2, 0), Err(Errno::EINVAL));
     assert_eq!(ask(0, 5, 1, 0), Err(Errno::EINVAL));
     assert_eq!(ask(1, 6, 1, 0), Err(Errno::ESRCH));

@@ -12,6 +12,7 @@ use hypercall_abi::xen::{Dom0VgaConsoleInfo, Dom0VgaConsoleInfoU, VgaTextMode3, 
 use xen_core::boot::firmware::FirmwareInfo;
 use xen_core::boot::modules::{Module, PhysRange};
 use xen_core::boot::numa::Numa;
+use xen_core::boot::options::{self, Options};
 use xen_core::boot::plan::{FRAME_RECORD_SIZE, Ranges};
 use xen_core::console::{Console, ConsoleSettings, Outlet};
 use xen_core::cpu_policy::CpuPolicies;
@@ -27,7 +28,7 @@ use xen_core::mce::Telemetry;
 use xen_core::mm::{Memory, PageInfo};
 use xen_core::num::{CpuId, Gsi, Mfn, PAGE_SHIFT};
 use xen_core::pm::PowerStates;
-use xen_core::sched::Scheduler;
+use xen_core::sched::{Policy, Scheduler, Settings};
 use xen_core::sync::{Rank, RankedMutex};
 use xen_core::time::{Timers, boot_time};
 use zerocopy::FromZeros;
@@ -81,11 +82,12 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
     let mem = books(state);
     mem.mark_device_memory(&e820);
     mem.set_m2p(machine.ram.m2p_table());
+    let sched = scheduler(&state.options);
     Hypervisor {
         policies: CpuPolicies::detect(&machine),
         mem,
         domains: DomainTable::new(),
-        sched: Scheduler::new(),
+        sched,
         timers: Timers::new(percpu::count()),
         irqs: IrqTable::new(interrupt_configuration(state)),
         machine_checks: Telemetry::default(),
@@ -120,6 +122,31 @@ fn firmware(state: &BootState) -> FirmwareInfo {
         efi: state.efi.clone().map(Box::new),
         ..FirmwareInfo::default()
     }
+}
+
+/// The scheduler that the options ask for, with this processor. The others join when they come up.
+fn scheduler(options: &Options) -> Scheduler {
+    let default = Settings::default();
+    let policy = match options.sched {
+        options::Scheduler::Null => Policy::Null,
+        options::Scheduler::Credit2 => Policy::Credit2,
+        options::Scheduler::Credit => {
+            log::warn!("Could not find scheduler: credit");
+            Policy::Credit2
+        }
+    };
+    let settings = Settings {
+        policy,
+        ratelimit_us: options.sched_ratelimit_us.unwrap_or(default.ratelimit_us),
+        migrate_resist_us: options
+            .sched_credit2_migrate_resist
+            .unwrap_or(default.migrate_resist_us),
+    };
+    let sched = Scheduler::new(settings, percpu::count());
+    sched.cpu_online(CpuId(0));
+    let (name, short) = sched.name();
+    log::info!("Using scheduler: {name} ({short})");
+    sched
 }
 
 /// The books of all frames, with nothing handed over yet.

@@ -9,11 +9,11 @@ use spin::{Mutex, Once};
 use x86_64::structures::tss::TaskStateSegment;
 use xen_core::hypervisor::CpuLocal;
 use xen_core::machine::CpuMask;
+use xen_core::machine::FlushRequests;
 use xen_core::num::{CpuId, Vector};
 
 use super::fpu::FpuBuffer;
 use super::gdt::Window;
-use super::shootdown::Mailbox;
 use crate::metal::mem::stacks::{self, Stack};
 
 /// One CPU's data.
@@ -37,7 +37,7 @@ pub struct PerCpu {
     /// Buffer for FPU state.
     pub fpu: Mutex<FpuBuffer>,
     /// Requests to drop translations.
-    pub mailbox: Mailbox,
+    pub mailbox: FlushRequests,
     /// The page table of its descriptor window, once that is built.
     pub window: Once<Window>,
 }
@@ -86,7 +86,7 @@ impl PerCpu {
             local: UnsafeCell::new(CpuLocal::new(CpuId(number))),
             tss,
             fpu: Mutex::new(FpuBuffer::new()),
-            mailbox: Mailbox::default(),
+            mailbox: FlushRequests::default(),
             window: Once::new(),
         }));
         stacks::create(number, cpu);

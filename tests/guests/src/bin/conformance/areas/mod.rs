@@ -40,6 +40,7 @@ pub const AREAS: &[Area] = &[
     ("grants", grants::run),
     ("control", control::run),
     ("foreign", foreign::run),
+    ("running", foreign::running::run),
     ("events", events::run),
     ("timers", timers::run),
     ("smp", smp::run),

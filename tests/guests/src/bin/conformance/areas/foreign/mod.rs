@@ -5,7 +5,9 @@ mod events;
 mod grants;
 mod mappings;
 mod memory;
+mod remote;
 mod resources;
+pub mod running;
 
 use pv_guest_shim::hypercall_abi::domctl::DomctlCmd;
 use pv_guest_shim::hypercall_abi::errno::Errno;

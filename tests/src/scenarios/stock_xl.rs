@@ -1,0 +1,53 @@
+//! Debian's own toolstack, unmodified, in dom0: `xl`, xenstored and xenconsoled of Xen 4.17.
+
+use crate::scenario::{End, Scenario};
+use std::time::Duration;
+
+/// The scenarios of this subject.
+pub fn scenarios() -> Vec<Scenario> {
+    let with_checks = |name, about, checks: &[&str]| {
+        let list = checks.join(",");
+        let scenario = Scenario::linux(name, about)
+            .stock_xl()
+            .dom0_append(&format!("quiet checks=xl-start,{list} then=poweroff"))
+            .check("xl-start");
+        checks
+            .iter()
+            .fold(scenario, |scenario, check| scenario.check(check))
+            .end(End::PowerOff)
+    };
+    vec![
+        with_checks(
+            "stock-xl-small",
+            "xl makes, pauses and destroys domains, and refuses what cannot be",
+            &["xl-small", "xl-rounds"],
+        ),
+        with_checks(
+            "stock-xl-linux",
+            "xl runs Debian's kernel as a guest: console, memory, processors, shutdown",
+            &["xl-linux"],
+        ),
+        with_checks(
+            "stock-xl-save",
+            "xl saves and restores a Linux guest, which goes on where it was",
+            &["xl-save"],
+        ),
+        with_checks(
+            "stock-xl-crash",
+            "a guest that crashes, or is destroyed as it starts, harms nobody",
+            &["xl-crash"],
+        ),
+        with_checks(
+            "stock-xl-smp",
+            "xl runs a guest of two processors on two processors",
+            &["xl-linux", "xl-crash"],
+        )
+        .smp(2),
+    ]
+    .into_iter()
+    .map(|scenario| Scenario {
+        patience: Duration::from_secs(300),
+        ..scenario
+    })
+    .collect()
+}
