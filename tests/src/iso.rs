@@ -103,6 +103,7 @@ pub fn write(
         .arg(image)
         .arg(tree.path())
         .env("PATH", path)
+        .env("pkgdatadir", grub.join("usr/share/grub"))
         .env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
     let output = command.output().context("start grub-mkrescue")?;
     if !output.status.success() {

@@ -15,6 +15,7 @@ pub mod elf;
 pub mod initramfs;
 pub mod iso;
 pub mod machine;
+pub mod peer;
 pub mod programs32;
 pub mod pv_kernel;
 pub mod qemu;

@@ -20,6 +20,8 @@ pub struct Machine {
     pub smp: u32,
     /// Whether to use KVM instead of emulation.
     pub kvm: bool,
+    /// Whether it starts anew when it is reset, instead of ending.
+    pub reboots: bool,
     /// More arguments for QEMU.
     pub extra: Vec<String>,
 }
@@ -31,6 +33,7 @@ impl Default for Machine {
             memory: "1G".into(),
             smp: 1,
             kvm: false,
+            reboots: false,
             extra: Vec::new(),
         }
     }
@@ -140,15 +143,9 @@ impl Qemu {
         command
             .args(arguments(machine, boot))
             .args([
-                "-display",
-                "none",
-                "-monitor",
-                "none",
-                "-serial",
-                "stdio",
-                "-no-reboot",
-                "-S",
+                "-display", "none", "-monitor", "none", "-serial", "stdio", "-S",
             ])
+            .args((!machine.reboots).then_some("-no-reboot"))
             .arg("-qmp")
             .arg(format!("unix:{},server=on,wait=off", socket.display()))
             .args(["-d", "cpu_reset", "-D"])

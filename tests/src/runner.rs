@@ -1,12 +1,14 @@
 //! Carries scenarios out, two at a time, and reports as they finish.
 
-use crate::artifacts::{Linux, rust, target_dir};
+use crate::artifacts::{Linux, host, rust, target_dir};
 use crate::bochs::Bochs;
+use crate::devices::{self, free_port};
 use crate::initramfs::{
-    BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs, stock_xl, toolstack,
+    self, BUTTON_MODULES, DISK_MODULES, DOM0_MODULES, Initramfs, stock_xl, toolstack,
 };
 use crate::iso::{self, Firmware};
 use crate::machine::Running;
+use crate::peer::Peer;
 use crate::qemu::{Boot, Machine, Module, Qemu};
 use crate::scenario::{APPEND, Emulator, FATAL, Kernel, Loader, Scenario, Step};
 use crate::serial::Outcome;
@@ -15,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::bytes::{Regex, RegexSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -36,6 +39,10 @@ pub struct Bench {
     pub linux: Linux,
     /// Dom0's root file system.
     pub initramfs: PathBuf,
+    /// Debian's disk, and the root file system that hands over to it, if a scenario needs them.
+    pub debian: Option<(PathBuf, PathBuf)>,
+    /// The other side of the network.
+    pub peer: Peer,
     /// The same with Debian's toolstack, if a scenario needs it.
     pub stock_xl: Option<PathBuf>,
     /// The same with our toolstack, if a scenario needs it.
@@ -75,8 +82,13 @@ impl Bench {
             None
         };
         let mut initramfs = Initramfs::new()?;
-        for name in ["vectors", "stress", "ticks"] {
-            let program = rust::dom0_program(name)?;
+        let programs = |names: &[&'static str]| -> Result<Vec<(&'static str, PathBuf)>> {
+            let paths = names
+                .iter()
+                .map(|name| Ok((*name, rust::dom0_program(name)?)));
+            paths.collect()
+        };
+        for (name, program) in programs(&["vectors", "stress", "ticks"])? {
             let contents =
                 std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;
             initramfs.add(&format!("programs/{name}"), 0o755, &contents);
@@ -87,6 +99,16 @@ impl Bench {
             initramfs.add_modules(folder, "order.disk", &DISK_MODULES)?;
         }
         let initramfs = initramfs.write(&target_dir().join("dom0-tests.cpio.gz"))?;
+        let debian = if scenarios.iter().any(|scenario| scenario.debian.is_some()) {
+            let modules = linux.modules.as_ref();
+            let modules = modules.context("a whole Debian needs its own kernel")?;
+            let programs = programs(&["vectors", "stress", "clock"])?;
+            let path = target_dir().join("dom0-root-tests.cpio.gz");
+            let handover = initramfs::to_root(modules, &programs, &path)?;
+            Some((devices::debian_disk()?, handover))
+        } else {
+            None
+        };
         let guests = scenarios
             .iter()
             .any(|scenario| matches!(scenario.kernel, Kernel::Guest(_)));
@@ -98,6 +120,8 @@ impl Bench {
             is_xen,
             linux,
             initramfs,
+            debian,
+            peer: Peer::start()?,
             stock_xl,
             toolstack,
             guests,
@@ -122,11 +146,15 @@ impl Bench {
     fn try_run(&self, scenario: &Scenario) -> Result<Verdict> {
         let folder = tempfile::tempdir().context("make a temporary folder")?;
         let boot = self.boot(scenario, folder.path())?;
-        let mut machine = self.start(scenario, &boot, folder.path())?;
+        let port = free_port()?;
+        let mut machine = self.start(scenario, &boot, folder.path(), port)?;
         let fatal = fatal_patterns(scenario)?;
         let mut verdict = Verdict::Success;
         for step in &scenario.steps {
-            verdict = self.step(&mut machine, step, &fatal, scenario.patience)?;
+            verdict = match step {
+                Step::Ssh(command, pattern) => ssh(port, command, pattern)?,
+                step => self.step(&mut machine, step, &fatal, scenario.patience)?,
+            };
             if !verdict.is_success() {
                 break;
             }
@@ -168,6 +196,7 @@ impl Bench {
                     }
                 }
             }
+            Step::Ssh(..) => bail!("ssh is carried out without the machine"),
             Step::Type(text) => {
                 machine.serial().send(text)?;
                 Verdict::Success
@@ -205,11 +234,11 @@ impl Bench {
         })
     }
 
-    fn start(&self, scenario: &Scenario, boot: &Boot, folder: &Path) -> Result<Running> {
+    fn start(&self, scenario: &Scenario, boot: &Boot, folder: &Path, port: u16) -> Result<Running> {
         let transcript = self.transcript(scenario);
         Ok(match (scenario.emulator, boot) {
             (Emulator::Qemu, _) => Running::Qemu(Qemu::start(
-                &self.machine(scenario, folder)?,
+                &self.machine(scenario, folder, port)?,
                 boot,
                 &transcript,
             )?),
@@ -229,13 +258,17 @@ impl Bench {
         })
     }
 
-    fn machine(&self, scenario: &Scenario, folder: &Path) -> Result<Machine> {
+    fn machine(&self, scenario: &Scenario, folder: &Path, port: u16) -> Result<Machine> {
         let cpu = format!("{}{}", scenario.cpu, if self.is_xen { XEN_CPU } else { "" });
         let mut extra: Vec<String> = scenario
             .qemu
             .iter()
             .map(|word| (*word).to_owned())
             .collect();
+        if let Some(devices) = &scenario.debian {
+            let (disk, _) = self.debian.as_ref().context("Debian's disk was not made")?;
+            extra.extend(devices.arguments(disk, false, port)?);
+        }
         if scenario.disk {
             let disk = folder.join("disk");
             let mut contents = b"disk of the test
@@ -253,6 +286,7 @@ impl Bench {
             memory: scenario.memory.into(),
             smp: scenario.smp,
             kvm: false,
+            reboots: scenario.reboots,
             extra,
         })
     }
@@ -280,11 +314,18 @@ impl Bench {
             .into_iter()
             .map(|path| Module {
                 path,
-                arguments: scenario.dom0_append.clone(),
+                arguments: if scenario.debian.is_some() {
+                    format!("{} peer={}", scenario.dom0_append, self.peer.address())
+                } else {
+                    scenario.dom0_append.clone()
+                },
             })
             .collect();
         if scenario.initramfs && !modules.is_empty() {
-            let image = if scenario.stock_xl {
+            let debian = self.debian.as_ref().filter(|_| scenario.debian.is_some());
+            let image = if let Some((_, handover)) = debian {
+                handover
+            } else if scenario.stock_xl {
                 self.stock_xl
                     .as_ref()
                     .context("the toolstack's image was not made")?
@@ -303,19 +344,44 @@ impl Bench {
         let append = format!("{APPEND} {}", scenario.append)
             .trim_end()
             .to_owned();
+        let uefi = scenario.debian.is_some_and(|devices| devices.uefi);
         Ok(match scenario.loader {
-            Loader::Qemu => Boot::Multiboot {
+            Loader::Qemu if !uefi => Boot::Multiboot {
                 kernel: self.hypervisor.clone(),
                 append,
                 modules,
             },
-            Loader::Grub => {
+            _ => {
+                let firmware = if uefi { Firmware::Uefi } else { Firmware::Bios };
                 let image = target_dir().join(format!("{}.iso", scenario.name));
-                iso::write(Firmware::Bios, &self.hypervisor, &append, &modules, &image)?;
+                iso::write(firmware, &self.hypervisor, &append, &modules, &image)?;
                 Boot::CdRom(image)
             }
         })
     }
+}
+
+/// Carry `command` out over ssh on the machine behind `port`; `pattern` must be in what it prints.
+fn ssh(port: u16, command: &str, pattern: &str) -> Result<Verdict> {
+    let program = host::ensure("ssh", "openssh-client")?;
+    let output = Command::new(program)
+        .args(["-p", &port.to_string()])
+        .args(["-o", "StrictHostKeyChecking=no"])
+        .args(["-o", "UserKnownHostsFile=/dev/null"])
+        .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=120"])
+        .args(["root@127.0.0.1", command])
+        .output()
+        .context("start ssh")?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(if Regex::new(pattern)?.is_match(printed.as_bytes()) {
+        Verdict::Success
+    } else {
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        Verdict::Failure(format!(
+            "ssh {command} printed {printed:?}, not {pattern:?}; {}",
+            complaint.trim().lines().last().unwrap_or("no complaint")
+        ))
+    })
 }
 
 /// The number of MiB that `memory` names.

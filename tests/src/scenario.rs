@@ -14,6 +14,7 @@
 //! Patterns are regular expressions over what the serial line prints, in order. Lines that mean a crash (see
 //! [`FATAL`]) end a scenario at once unless it says that it [tolerates](Scenario::tolerate) them.
 
+use crate::devices::{Devices, ROOT};
 use crate::pv_kernel::PvKernel;
 use anyhow::Result;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub const FATAL: [&str; 11] = [
     r"\bOops\b",
     r"\] BUG: ",
     r"WARNING: CPU: \d+ PID",
-    r"CHECK \w+ failed",
+    r"CHECK [\w-]+ failed",
     r"conformance: \d+ passed, [1-9]\d* failed",
     "INIT could not",
 ];
@@ -82,6 +83,8 @@ pub enum Step {
     Qmp(&'static str),
     /// A command of QEMU's monitor for humans, for what the control protocol does not have.
     Monitor(&'static str),
+    /// Carry out a command over ssh; this pattern must be in what it prints. Only where there is a network.
+    Ssh(&'static str, &'static str),
     /// Wait until the machine ends in this way.
     End(End),
     /// The machine must stay on, halted, for a while.
@@ -117,6 +120,10 @@ pub struct Scenario {
     pub dom0_append: String,
     /// Whether dom0 gets our initramfs.
     pub initramfs: bool,
+    /// With these devices dom0 goes on from its initramfs into a whole Debian.
+    pub debian: Option<Devices>,
+    /// Whether the machine starts anew when it is reset.
+    pub reboots: bool,
     /// Whether that has Debian's toolstack in it, and guests.
     pub stock_xl: bool,
     /// Whether the toolstack is in it and runs.
@@ -150,6 +157,8 @@ impl Scenario {
             kernel: Kernel::Linux,
             dom0_append: "console=hvc0".into(),
             initramfs: true,
+            debian: None,
+            reboots: false,
             stock_xl: false,
             toolstack: false,
             steps: Vec::new(),
@@ -158,6 +167,18 @@ impl Scenario {
             patience: Duration::from_secs(240),
             not_on_xen: None,
         }
+    }
+
+    /// A whole Debian as dom0 on a machine with `devices`, up to a shell on its console.
+    pub fn debian(name: &'static str, about: &'static str, devices: Devices) -> Self {
+        let patience = Duration::from_secs(600);
+        Self {
+            debian: Some(devices),
+            patience,
+            ..Self::linux(name, about)
+        }
+        .dom0_append(ROOT)
+        .login()
     }
 
     /// Another kernel, alone, as first domain. It has a minute for each step.
@@ -281,6 +302,47 @@ impl Scenario {
     #[must_use]
     pub fn check(self, name: &str) -> Self {
         self.expect(&format!("CHECK {name} ok"))
+    }
+
+    /// Next, log in at Debian's console.
+    #[must_use]
+    pub fn login(self) -> Self {
+        self.expect("dom0 login: ")
+            .enter("root\n")
+            .expect("root@dom0:~# ")
+    }
+
+    /// Next, carry out checks of `tests/debian/checks` at Debian's shell: words `NAME` or `NAME:NUMBER`.
+    #[must_use]
+    pub fn debian_checks(self, orders: &str) -> Self {
+        let begun = self.enter(&format!("/run/checks/check {orders}\n"));
+        let names = orders.split(' ').map(|order| order.split(':').next());
+        let checked = names
+            .flatten()
+            .fold(begun, |scenario, name| scenario.check(name));
+        checked.expect("root@dom0:~# ")
+    }
+
+    /// Next, carry out `command` over ssh; `pattern` must be in what it prints.
+    #[must_use]
+    pub fn ssh(self, command: &'static str, pattern: &'static str) -> Self {
+        self.step(Step::Ssh(command, pattern))
+    }
+
+    /// When the machine is reset, it starts anew.
+    #[must_use]
+    pub fn reboots(self) -> Self {
+        Self {
+            reboots: true,
+            ..self
+        }
+    }
+
+    /// Wait longer or shorter in each step.
+    #[must_use]
+    pub fn patience(self, seconds: u64) -> Self {
+        let patience = Duration::from_secs(seconds);
+        Self { patience, ..self }
     }
 
     /// Next, type `text`.

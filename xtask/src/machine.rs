@@ -134,6 +134,7 @@ impl Computer {
             memory: self.mem.clone(),
             smp: self.smp,
             kvm: self.kvm,
+            reboots: false,
             extra: Vec::new(),
         }
     }
@@ -221,7 +222,7 @@ impl Dom0 {
         if self.root.is_some() {
             let modules = linux.modules.as_ref();
             let modules = modules.context("--root with --linux needs --modules")?;
-            return initramfs::to_root(modules, &target_dir().join("dom0-root.cpio.gz"))
+            return initramfs::to_root(modules, &[], &target_dir().join("dom0-root.cpio.gz"))
                 .context("write dom0's initramfs");
         }
         let mut initramfs = Initramfs::new()?;

@@ -217,21 +217,26 @@ impl Server {
             }
         }
         let mut used = 0;
-        for _ in 0..REQUESTS_PER_TURN {
-            let Ok(wanted) = client.parser.wanted() else {
-                self.daemon.protocol_error(id);
-                return;
-            };
-            let rest = &client.unread[used..];
-            let now = wanted.min(rest.len());
-            client.parser.push(&rest[..now]);
-            used += now;
-            if client.parser.wanted() == Ok(0)
-                && let Some(message) = client.parser.take()
-            {
-                self.daemon.handle(id, &message);
-            } else if used == client.unread.len() {
-                break;
+        let mut requests = 0;
+        while requests < REQUESTS_PER_TURN {
+            match client.parser.wanted() {
+                Err(_) => {
+                    self.daemon.protocol_error(id);
+                    return;
+                }
+                Ok(0) => {
+                    if let Some(message) = client.parser.take() {
+                        self.daemon.handle(id, &message);
+                    }
+                    requests += 1;
+                }
+                Ok(_) if used == client.unread.len() => break,
+                Ok(wanted) => {
+                    let rest = &client.unread[used..];
+                    let now = wanted.min(rest.len());
+                    client.parser.push(&rest[..now]);
+                    used += now;
+                }
             }
         }
         client.unread.drain(..used);

@@ -58,10 +58,49 @@ pub const ROOT_MODULES: [&str; 8] = [
     "ext4",
 ];
 
+/// Checks for a whole Debian, under `/run/checks` there.
+const DEBIAN_CHECKS: [(&str, &[u8]); 10] = [
+    ("check", include_bytes!("../../debian/checks/check")),
+    ("balloon", include_bytes!("../../debian/checks/balloon")),
+    ("clock", include_bytes!("../../debian/checks/clock")),
+    ("disk", include_bytes!("../../debian/checks/disk")),
+    (
+        "disk-again",
+        include_bytes!("../../debian/checks/disk-again"),
+    ),
+    ("hotplug", include_bytes!("../../debian/checks/hotplug")),
+    ("network", include_bytes!("../../debian/checks/network")),
+    ("stress", include_bytes!("../../debian/checks/stress")),
+    ("swap", include_bytes!("../../debian/checks/swap")),
+    ("system", include_bytes!("../../debian/checks/system")),
+];
+
+/// An emulated machine on a busy host takes its time; systemd must not give up on it.
+const PATIENT: [(&str, &[u8]); 2] = [
+    (
+        "systemd/system.conf.d/patient.conf",
+        b"[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n",
+    ),
+    (
+        "systemd/system/dev-hvc0.device.d/patient.conf",
+        b"[Unit]\nJobRunningTimeoutSec=15min\n",
+    ),
+];
+
 /// The image that hands over to a root file system, for the kernel that `modules` (`lib/modules/VERSION`) belongs to.
-pub fn to_root(modules: &Path, path: &Path) -> Result<PathBuf> {
+/// Checks and `programs` go with it, to `/run/checks` and `/run/programs`.
+pub fn to_root(modules: &Path, programs: &[(&str, PathBuf)], path: &Path) -> Result<PathBuf> {
     let mut initramfs = Initramfs::new()?;
     initramfs.add_modules(modules, "root", &ROOT_MODULES)?;
+    for (name, script) in DEBIAN_CHECKS {
+        initramfs.add(&format!("root.run/checks/{name}"), 0o755, script);
+    }
+    for (name, contents) in PATIENT {
+        initramfs.add(&format!("root.run/{name}"), 0o644, contents);
+    }
+    for (name, program) in programs {
+        initramfs.add(&format!("root.run/programs/{name}"), 0o755, &read(program)?);
+    }
     initramfs.write(path)
 }
 

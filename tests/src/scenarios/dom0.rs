@@ -18,6 +18,19 @@ pub fn scenarios() -> Vec<Scenario> {
             "Linux reaches its shell with 4 GiB, some of it above the PCI hole",
         )
         .memory("4G"),
+        // The emulator needs memory for what is written only: the frame table and what dom0 uses.
+        to_shell(
+            "dom0-64g",
+            "Linux reaches its shell on a machine of 64 GiB, where frame numbers need more than 20 bits",
+        )
+        .memory("64G")
+        .append("dom0_mem=512M")
+        .qemu(&[
+            "-object",
+            "memory-backend-ram,id=ram,size=64G,reserve=off",
+            "-machine",
+            "memory-backend=ram",
+        ]),
         to_shell("dom0-intel", "Linux reaches its shell on an Intel model").cpu("Skylake-Client"),
         to_shell("dom0-amd", "Linux reaches its shell on an AMD model").cpu("EPYC"),
         to_shell(

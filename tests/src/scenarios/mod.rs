@@ -3,6 +3,7 @@
 mod bad_input;
 mod broken_hardware;
 mod conformance;
+mod debian;
 mod dom0;
 mod guests;
 mod power;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Scenario> {
         power::scenarios(),
         broken_hardware::scenarios(),
         dom0::scenarios(),
+        debian::scenarios(),
         stock_xl::scenarios(),
         guests::scenarios(),
     ]

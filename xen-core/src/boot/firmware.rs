@@ -1,9 +1,8 @@
 //! What the firmware told before it was left behind (XENPF_firmware_info): the hardware domain cannot ask any more.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::efi::Efi;
+use super::efi::EfiFacts;
 use super::numa::Numa;
 
 /// What a BIOS knows of one disk (INT 13h, AH=08h, 41h and 48h).
@@ -60,8 +59,8 @@ pub struct FirmwareInfo {
     pub processors: Vec<(u32, u32)>,
     /// Nodes.
     pub numa: Numa,
-    /// EFI, if the machine was started by it.
-    pub efi: Option<Box<Efi>>,
+    /// UEFI's tables, where the machine was booted by it.
+    pub efi: Option<EfiFacts>,
 }
 
 impl FirmwareInfo {

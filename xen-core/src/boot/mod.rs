@@ -1,7 +1,7 @@
 //! What the boot loader tells: bytes in, facts out.
 //!
 //! [`multiboot1`] and [`multiboot2`] read the two boot protocols into one [`BootInfo`]; [`options`] reads the options,
-//! [`e820`] makes a memory map that can be trusted, [`plan`] decides which memory becomes the hypervisor's own,
+//! [`e820`] makes a memory map that can be trusted, [`efi`] reads UEFI's tables, [`plan`] decides which memory becomes the hypervisor's own,
 //! [`rtc`] reads the battery-backed clock.
 
 pub mod bytes;
@@ -61,8 +61,8 @@ pub struct BootInfo<'a> {
     pub rsdp: Option<&'a [u8]>,
     /// EFI system table, if booted by UEFI.
     pub efi_system_table: Option<u64>,
-    /// EFI's memory map, as the loader passed it.
-    pub efi_map: &'a [u8],
+    /// The loader's copy of UEFI's memory map (see [`efi::memory_map`]).
+    pub efi_memory_map: Option<&'a [u8]>,
 }
 
 /// Why a boot loader's data cannot be used.

@@ -3,7 +3,7 @@
 use super::bytes::{u32_at, u64_at};
 use super::e820::{Kind, Region, Regions};
 use super::modules::{Module, PhysRange};
-use super::{BootInfo, BootInfoError, BootMemory, text, without_image_name};
+use super::{BootInfo, BootInfoError, BootMemory, efi, text, without_image_name};
 
 /// Magic of the header in the image.
 pub const HEADER_MAGIC: u32 = 0xe852_50d6;
@@ -67,8 +67,8 @@ pub fn read<'a>(info: u64, memory: &impl BootMemory<'a>) -> Result<BootInfo<'a>,
             }
             TAG_MEMORY_MAP => read_map(body, &mut map),
             TAG_EFI_MEMORY_MAP => {
-                out.efi_map = body;
                 read_efi_map(body, &mut efi_map);
+                out.efi_memory_map = Some(body);
             }
             TAG_EFI64_SYSTEM_TABLE => out.efi_system_table = u64_at(body, 0),
             TAG_ACPI_NEW => out.rsdp = Some(body),
@@ -116,24 +116,16 @@ fn read_map(body: &[u8], regions: &mut Regions) {
 /// UEFI memory descriptors (UEFI 2.10, 7.2.3): type, start, pages. Only memory that is free once the firmware's boot
 /// services have ended becomes RAM.
 fn read_efi_map(body: &[u8], regions: &mut Regions) {
-    let entry_size = u32_at(body, 0).unwrap_or(0) as usize;
-    if entry_size < 40 {
-        return;
-    }
-    for entry in body.get(8..).unwrap_or_default().chunks_exact(entry_size) {
-        if let (Some(kind), Some(start), Some(pages)) =
-            (u32_at(entry, 0), u64_at(entry, 8), u64_at(entry, 24))
-        {
-            let kind = match kind {
-                // Loader code and data, boot services code and data, conventional.
-                1..=4 | 7 => Kind::RAM,
-                8 => Kind::UNUSABLE,
-                9 => Kind::ACPI,
-                10 => Kind::NVS,
-                _ => Kind::RESERVED,
-            };
-            regions.push(Region::new(start, pages.saturating_mul(4096), kind));
-        }
+    for descriptor in efi::memory_map(body) {
+        let kind = match descriptor.kind {
+            // Loader code and data, boot services code and data, conventional.
+            1..=4 | 7 => Kind::RAM,
+            8 => Kind::UNUSABLE,
+            9 => Kind::ACPI,
+            10 => Kind::NVS,
+            _ => Kind::RESERVED,
+        };
+        regions.push(Region::new(descriptor.start, descriptor.size, kind));
     }
 }
 

@@ -11,9 +11,8 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::platform::{
     CoreParking, CoreParkingType, EnterAcpiSleep, FirmwareDiskInfo, FirmwareDiskMbrSignature,
-    FirmwareEfiInfo, FirmwareInfo, FirmwareInfoType, PcpuFlags, PcpuVersion, Pcpuinfo, PlatformCmd,
-    PlatformOp, PlatformQuirk, ReadMemtype, ResourceEntry, ResourceOp, ResourceOpCmd,
-    XENPF_INTERFACE_VERSION,
+    FirmwareInfo, FirmwareInfoType, PcpuFlags, PcpuVersion, Pcpuinfo, PlatformCmd, PlatformOp,
+    PlatformQuirk, ReadMemtype, ResourceEntry, ResourceOp, ResourceOpCmd, XENPF_INTERFACE_VERSION,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -194,9 +193,7 @@ impl<M: Machine> Call<'_, M> {
                 }
                 self.answer(answer_at, &known.keyboard_flags)
             }
-            FirmwareInfoType::EFI_INFO => {
-                self.efi_info(answer_at, FirmwareEfiInfo(arg.index), arg.u.as_efi_info())
-            }
+            FirmwareInfoType::EFI_INFO => self.efi_info(answer_at, arg.index, arg.u.as_efi_info()),
             _ => Err(Errno::EINVAL),
         }
     }

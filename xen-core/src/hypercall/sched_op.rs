@@ -9,7 +9,7 @@ use hypercall_abi::sched::{
 };
 
 use super::Call;
-use crate::domain::VcpuFlags;
+use crate::domain::{VcpuFlags, access};
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
 use crate::num::{CpuId, Port};
@@ -38,13 +38,12 @@ impl<M: Machine> Call<'_, M> {
             SchedOp::REMOTE_SHUTDOWN => {
                 let arg: SchedRemoteShutdown = machine.read(GuestHandle::from_addr(arg))?;
                 let target = self.hv.domains.get(arg.domain_id).ok_or(Errno::ESRCH)?;
-                if !self.domain.privileges.control || target.id == self.domain.id {
-                    return Err(if self.domain.privileges.control {
-                        Errno::ESRCH
-                    } else {
-                        Errno::EPERM
-                    }
-                    .into());
+                if !access::may_administer(self.domain) {
+                    return Err(Errno::EPERM.into());
+                }
+                // ABI: the caller's own number names nobody.
+                if target.id == self.domain.id {
+                    return Err(Errno::ESRCH.into());
                 }
                 self.hv.shut_down(&target, arg.reason.0 & 0xff);
             }

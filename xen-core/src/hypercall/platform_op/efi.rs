@@ -1,62 +1,60 @@
-//! XENPF_firmware_info, EFI's part.
+//! What UEFI told, for the control domain (XEN_FW_EFI_INFO): above all where its configuration table is, which leads to
+//! the ACPI and SMBIOS tables.
 
 use hypercall_abi::errno::Errno;
-use hypercall_abi::platform::{EfiInfo, EfiInfoCfg, FirmwareEfiInfo};
+use hypercall_abi::platform::{EfiInfo, EfiInfoCfg, EfiInfoMem, EfiInfoVendor, FirmwareEfiInfo};
 
-use super::super::Call;
+use super::Call;
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
 
-/// Where `revision` stands in the answer about the vendor; the caller's buffer is described behind it.
-const VENDOR_REVISION: u64 = 0;
-
 impl<M: Machine> Call<'_, M> {
-    /// What the hardware domain asks instead of reading the system table, which describes memory that is not its own.
-    pub(super) fn efi_info(
-        &self,
-        answer_at: u64,
-        what: FirmwareEfiInfo,
-        arg: EfiInfo,
-    ) -> Result<(), Errno> {
+    /// Answers `index`, a [`FirmwareEfiInfo`], at guest address `answer_at`.
+    pub(super) fn efi_info(&self, answer_at: u64, index: u32, arg: EfiInfo) -> Result<(), Errno> {
+        // ABI: the answer of a hypervisor that was not started by EFI.
         let efi = self.hv.firmware.efi.as_ref().ok_or(Errno::ENOSYS)?;
-        match what {
-            FirmwareEfiInfo::EFI_VERSION => self.answer(answer_at, &efi.version),
-            // ABI: the answer of a hypervisor that does not use the runtime services.
-            FirmwareEfiInfo::EFI_RT_VERSION => Err(Errno::ENODEV),
+        let table = &efi.system_table;
+        match FirmwareEfiInfo(index) {
+            FirmwareEfiInfo::EFI_VERSION => self.answer(answer_at, &table.revision),
             FirmwareEfiInfo::EFI_CONFIG_TABLE => {
-                let cfg = EfiInfoCfg {
-                    addr: efi.config_table,
-                    nent: efi.config_entries,
+                let answer = EfiInfoCfg {
+                    addr: table.config_table,
+                    nent: table.config_entries,
                     _pad: [0; 4],
                 };
-                self.answer(answer_at, &cfg)
+                self.answer(answer_at, &answer)
             }
             FirmwareEfiInfo::EFI_VENDOR => {
                 let vendor = arg.as_vendor();
+                // As many characters as the buffer takes, the NUL among them only if it fits.
                 let room = vendor.bufsz as usize / size_of::<u16>();
-                let name = efi.vendor.iter().copied().chain([0]);
-                for (i, letter) in (0..).zip(name.take(room)) {
-                    self.hv.machine.write_at(vendor.name, i, &letter)?;
+                let characters = &table.vendor[..room.min(table.vendor.len())];
+                for (at, character) in (0..).zip(characters) {
+                    let to = vendor.name.addr().wrapping_add(2 * at);
+                    self.hv.machine.write_bytes(to, &character.to_le_bytes())?;
                 }
-                self.answer(
-                    answer_at.wrapping_add(VENDOR_REVISION),
-                    &efi.firmware_revision,
-                )
+                let answer = EfiInfoVendor {
+                    revision: table.firmware_revision,
+                    ..vendor
+                };
+                self.answer(answer_at, &answer)
             }
             FirmwareEfiInfo::EFI_MEM_INFO => {
-                let mut mem = arg.as_mem();
-                let inside = |start, end| (start..end).contains(&mem.addr);
-                let found = efi
-                    .memory
-                    .iter()
-                    .find(|known| inside(known.range.start, known.range.end))
-                    .ok_or(Errno::ESRCH)?;
-                mem.r#type = found.kind;
-                mem.attr = found.attributes;
-                // ABI: never more than was asked for.
-                mem.size = mem.size.min(found.range.end - mem.addr);
-                self.answer(answer_at, &mem)
+                let asked = arg.as_mem();
+                let found = efi.descriptor(asked.addr).ok_or(Errno::ESRCH)?;
+                let rest = found.size - (asked.addr - found.start);
+                let answer = EfiInfoMem {
+                    size: asked.size.min(rest),
+                    attr: found.attributes,
+                    r#type: found.kind,
+                    ..asked
+                };
+                self.answer(answer_at, &answer)
             }
+            // No runtime services, and nothing was asked of the boot services before the loader ended them.
+            FirmwareEfiInfo::EFI_RT_VERSION => Err(Errno::EOPNOTSUPP),
+            FirmwareEfiInfo::EFI_PCI_ROM => Err(Errno::ENOENT),
+            FirmwareEfiInfo::EFI_APPLE_PROPERTIES => Err(Errno::ENODATA),
             _ => Err(Errno::EINVAL),
         }
     }

@@ -9,6 +9,7 @@ use hypercall_abi::xen::HypercallNr;
 use zerocopy::FromZeros;
 
 use super::{MSR_TSC, check_resource_access, signature};
+use crate::boot::efi::{Descriptor, EfiFacts, SystemTable};
 use crate::boot::firmware::{BiosDisk, MbrSignature};
 use crate::hypervisor::Hypervisor;
 use crate::machine::WallTime;
@@ -185,6 +186,78 @@ fn disks_are_described_within_the_callers_buffer() {
     assert_eq!(dom0.load(&hv, at), Ok(0x0403_0201_0006));
 }
 
+fn efi(index: FirmwareEfiInfo, info: EfiInfo) -> PlatformOp {
+    firmware(
+        FirmwareInfoType::EFI_INFO,
+        index.0,
+        FirmwareInfoU::from_efi_info(info),
+    )
+}
+
+#[test]
+fn efi_tables_are_found() {
+    let mut hv = world();
+    hv.firmware.efi = Some(EfiFacts {
+        system_table: SystemTable {
+            revision: 0x2_0046,
+            firmware_revision: 7,
+            vendor: [b'E', b'D', b'K', 0].map(u16::from).into_iter().collect(),
+            config_table: 0x3f00_0000,
+            config_entries: 9,
+        },
+        memory_map: std::vec![Descriptor {
+            start: 0x10_0000,
+            size: 0x4000,
+            kind: 6,
+            attributes: 0xf,
+        }],
+    });
+    let mut dom0 = PvGuest::dom0(&hv, 64);
+    let nothing = EfiInfo::new_zeroed();
+    let version = efi(FirmwareEfiInfo::EFI_VERSION, nothing);
+    assert_eq!(call(&hv, &mut dom0, &version), Ok(0));
+    assert_eq!(answer(&hv, &dom0, 1), 0x2_0046);
+    let table = efi(FirmwareEfiInfo::EFI_CONFIG_TABLE, nothing);
+    assert_eq!(call(&hv, &mut dom0, &table), Ok(0));
+    assert_eq!(answer(&hv, &dom0, 1), 0x3f00_0000);
+    assert_eq!(answer(&hv, &dom0, 2), 9);
+
+    // Three characters fit: the NUL does not.
+    let at = dom0.put(&hv, BUFFER, &u64::MAX);
+    let mut room = EfiInfoVendor::new_zeroed();
+    room.bufsz = 7;
+    room.name = GuestHandle::from_addr(at);
+    let vendor = efi(FirmwareEfiInfo::EFI_VENDOR, EfiInfo::from_vendor(room));
+    assert_eq!(call(&hv, &mut dom0, &vendor), Ok(0));
+    assert_eq!(answer(&hv, &dom0, 1), (7 << 32) | 7);
+    assert_eq!(dom0.load(&hv, at), Ok(0xffff_004b_0044_0045));
+    room.name = GuestHandle::from_addr(0xffff_8000_0000_0000);
+    let hostile = efi(FirmwareEfiInfo::EFI_VENDOR, EfiInfo::from_vendor(room));
+    assert_eq!(call(&hv, &mut dom0, &hostile), Err(Errno::EFAULT));
+
+    // Sizes are cut at the end of the descriptor, however large they are.
+    let mut asked = EfiInfoMem::new_zeroed();
+    (asked.addr, asked.size) = (0x10_1000, u64::MAX);
+    let memory = efi(FirmwareEfiInfo::EFI_MEM_INFO, EfiInfo::from_mem(asked));
+    assert_eq!(call(&hv, &mut dom0, &memory), Ok(0));
+    assert_eq!(answer(&hv, &dom0, 2), 0x3000);
+    assert_eq!(answer(&hv, &dom0, 3), 0xf);
+    assert_eq!(answer(&hv, &dom0, 4), 6);
+    asked.addr = 0x10_4000;
+    let outside = efi(FirmwareEfiInfo::EFI_MEM_INFO, EfiInfo::from_mem(asked));
+    assert_eq!(call(&hv, &mut dom0, &outside), Err(Errno::ESRCH));
+
+    let errors = [
+        (FirmwareEfiInfo::EFI_RT_VERSION, Errno::EOPNOTSUPP),
+        (FirmwareEfiInfo::EFI_PCI_ROM, Errno::ENOENT),
+        (FirmwareEfiInfo::EFI_APPLE_PROPERTIES, Errno::ENODATA),
+        (FirmwareEfiInfo(7), Errno::EINVAL),
+    ];
+    for (index, error) in errors {
+        assert_eq!(call(&hv, &mut dom0, &efi(index, nothing)), Err(error));
+    }
+}
+
 #[test]
 fn sleep_states_are_checked_and_announced() {
     let hv = world();
@@ -294,67 +367,6 @@ fn idle_and_performance_states_are_taken_by_acpi_number() {
         lines[2],
         "    C2: type[C2] latency[050] power[0] method[unused]"
     );
-}
-
-#[test]
-fn efi_is_described_where_the_machine_was_started_by_it() {
-    let mut hv = world();
-    let mut efi = crate::boot::efi::Efi {
-        version: 0x2_0046,
-        firmware_revision: 0x1_0000,
-        config_table: 0x3f00_0000,
-        config_entries: 9,
-        ..Default::default()
-    };
-    efi.vendor.extend("EDK".encode_utf16());
-    efi.memory.push(crate::boot::efi::EfiMemory {
-        range: crate::boot::modules::PhysRange::new(0x5000, 0x8000),
-        kind: 6,
-        attributes: 1 << 63,
-    });
-    hv.firmware.efi = Some(alloc::boxed::Box::new(efi));
-    let mut dom0 = PvGuest::dom0(&hv, 64);
-    let ask = |dom0: &mut PvGuest, what: FirmwareEfiInfo, info: EfiInfo| {
-        let u = FirmwareInfoU::from_efi_info(info);
-        let request = firmware(FirmwareInfoType::EFI_INFO, what.0, u);
-        call(&hv, dom0, &request)
-    };
-    let none = EfiInfo::new_zeroed();
-    assert_eq!(
-        ask(&mut dom0, FirmwareEfiInfo::EFI_CONFIG_TABLE, none),
-        Ok(0)
-    );
-    assert_eq!(answer(&hv, &dom0, 1), 0x3f00_0000);
-    assert_eq!(answer(&hv, &dom0, 2) as u32, 9);
-    assert_eq!(ask(&mut dom0, FirmwareEfiInfo::EFI_VERSION, none), Ok(0));
-    assert_eq!(answer(&hv, &dom0, 1) as u32, 0x2_0046);
-    assert_eq!(
-        ask(&mut dom0, FirmwareEfiInfo::EFI_RT_VERSION, none),
-        Err(Errno::ENODEV)
-    );
-    let mut vendor = EfiInfoVendor::new_zeroed();
-    (vendor.bufsz, vendor.name) = (6, GuestHandle::from_addr(dom0.va(BUFFER)));
-    let vendor = EfiInfo::from_vendor(vendor);
-    assert_eq!(ask(&mut dom0, FirmwareEfiInfo::EFI_VENDOR, vendor), Ok(0));
-    assert_eq!(answer(&hv, &dom0, 1) as u32, 0x1_0000);
-    assert_eq!(dom0.load(&hv, dom0.va(BUFFER)).unwrap(), 0x004b_0044_0045);
-    let mut mem = EfiInfoMem::new_zeroed();
-    (mem.addr, mem.size) = (0x6000, u64::MAX);
-    let known = EfiInfo::from_mem(mem);
-    assert_eq!(ask(&mut dom0, FirmwareEfiInfo::EFI_MEM_INFO, known), Ok(0));
-    assert_eq!(answer(&hv, &dom0, 2), 0x2000);
-    mem.addr = 0x8000;
-    let unknown = EfiInfo::from_mem(mem);
-    assert_eq!(
-        ask(&mut dom0, FirmwareEfiInfo::EFI_MEM_INFO, unknown),
-        Err(Errno::ESRCH)
-    );
-    assert_eq!(
-        ask(&mut dom0, FirmwareEfiInfo(77), none),
-        Err(Errno::EINVAL)
-    );
-    let runtime = op(PlatformCmd::EFI_RUNTIME_CALL, PlatformOpU::new_zeroed());
-    assert_eq!(call(&hv, &mut dom0, &runtime), Err(Errno::EOPNOTSUPP));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use hypercall_abi::xen::{Dom0VgaConsoleInfo, Dom0VgaConsoleInfoU, VgaTextMode3, VgaType};
+use xen_core::boot::efi::{self, EfiFacts};
 use xen_core::boot::firmware::FirmwareInfo;
 use xen_core::boot::modules::{Module, PhysRange};
 use xen_core::boot::numa::Numa;
@@ -119,7 +120,10 @@ fn firmware(state: &BootState) -> FirmwareInfo {
         keyboard_flags: state.keyboard_flags,
         processors: cpus.map(|cpu| (cpu.apic_id, cpu.acpi_id)).collect(),
         numa,
-        efi: state.efi.clone().map(Box::new),
+        efi: state.efi.clone().map(|system_table| EfiFacts {
+            system_table,
+            memory_map: efi::memory_map(state.boot.efi_memory_map.unwrap_or_default()).collect(),
+        }),
         ..FirmwareInfo::default()
     }
 }

@@ -21,7 +21,7 @@ use arrayvec::ArrayVec;
 use spin::Mutex;
 use xen_core::acpi::AcpiFacts;
 use xen_core::boot::e820::E820;
-use xen_core::boot::efi::{self, Efi};
+use xen_core::boot::efi::{self, SystemTable};
 use xen_core::boot::modules::PhysRange;
 use xen_core::boot::options::{self, ComPort, Consoles, Options, Parsed};
 use xen_core::boot::plan::{Plan, Ranges};
@@ -51,10 +51,10 @@ pub struct BootState {
     pub taken: ArrayVec<PhysRange, 64>,
     /// Shift keys and locks of the keyboard, as the BIOS left them.
     pub keyboard_flags: u8,
+    /// UEFI's system table.
+    pub efi: Option<SystemTable>,
     /// The serial port that is the console.
     pub console_port: Option<ComPort>,
-    /// From EFI, if booted by it.
-    pub efi: Option<Efi>,
 }
 
 /// Address of the keyboard's state in the BIOS data area.
@@ -100,10 +100,10 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
     let keyboard_flags = early
         .bytes(BIOS_KEYBOARD_FLAGS, 1)
         .map_or(0, |bytes| bytes[0]);
-    let acpi = AcpiFacts::read(boot.rsdp, &early);
     let efi = boot
         .efi_system_table
-        .and_then(|table| efi::read(table, boot.efi_map, &early));
+        .and_then(|table| efi::system_table(table, &early));
+    let acpi = AcpiFacts::read(boot.rsdp, &early);
     let memory = options
         .mem
         .map_or_else(|| boot.memory.clone(), |limit| boot.memory.limited(limit));
@@ -135,8 +135,8 @@ extern "C" fn metal_start(magic: u32, info: u32) -> ! {
         plan,
         taken,
         keyboard_flags,
-        console_port,
         efi,
+        console_port,
     }));
     bring_up::start_first_cpu()
 }
