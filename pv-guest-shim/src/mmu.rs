@@ -198,6 +198,46 @@ pub unsafe fn mmuext_op(operations: &[MmuextOp], foreign: DomId) -> (i64, u32) {
     (result, done)
 }
 
+/// Which processors a flush reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The one that asks.
+    Local,
+    /// All on which the domain runs.
+    All,
+}
+
+/// Drops a page's translation from TLBs. It cannot change what is mapped, so it is safe.
+///
+/// # Panics
+/// If the hypervisor refuses, which it does for no address of a guest.
+pub fn flush_page(address: u64, reach: Reach) {
+    let cmd = match reach {
+        Reach::Local => MmuextCmd::INVLPG_LOCAL,
+        Reach::All => MmuextCmd::INVLPG_ALL,
+    };
+    // SAFETY: only flushes.
+    let (result, _) = unsafe { mmuext_op(&[address_op(cmd, address, 0)], DomId::SELF) };
+    assert!(result == 0, "flush of {address:#x}: {result}");
+}
+
+/// A byte of the kernel's code, at an address that the processor executed.
+pub(crate) fn text_byte(address: u64) -> u8 {
+    // SAFETY: the decoder asks for bytes of one instruction only, which the processor has fetched.
+    unsafe { ptr::read_volatile(address as *const u8) }
+}
+
+/// Enters the machine frame of a PFN into the frame table; `u64::MAX` for none. False past the end of the domain.
+pub(crate) fn set_p2m(pfn: u64, mfn: u64) -> bool {
+    if pfn >= PAGES.load(Ordering::Relaxed) {
+        return false;
+    }
+    let table = P2M.load(Ordering::Relaxed) as *mut u64;
+    // SAFETY: the builder mapped a writable entry for each PFN, and readers use volatile accesses.
+    unsafe { ptr::write_volatile(table.add(pfn as usize), mfn) };
+    true
+}
+
 /// An operation on a frame, with a second frame for copies.
 #[must_use]
 pub fn frame_op(cmd: MmuextCmd, mfn: u64, src_mfn: u64) -> MmuextOp {

@@ -17,6 +17,7 @@ use hypercall_abi::arch_x86::{IretContext, TI_IF, TrapInfo};
 use hypercall_abi::callback::{CallbackFlags, CallbackOp, CallbackRegister, CallbackType};
 use hypercall_abi::xen::HypercallNr;
 
+pub use crate::frame::Frame;
 use crate::hypercall;
 
 /// Vectors, and the pseudo vectors behind them.
@@ -72,53 +73,6 @@ unsafe extern "C" {
     fn pv_attempt_iret(context: *const IretContext, registers: *mut Registers) -> u64;
 }
 
-/// The interrupted context, as the stubs leave it on the stack. A handler may change it; the trap returns to what it says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-#[allow(missing_docs)]
-pub struct Frame {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rdi: u64,
-    pub rsi: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub rdx: u64,
-    pub rcx: u64,
-    pub rax: u64,
-    /// Vector, or pseudo vector from [`EVENT`] on.
-    pub vector: u64,
-    /// Error code; 0 for vectors without one.
-    pub error_code: u64,
-    pub rip: u64,
-    /// The selector in the low half, with RPL 0 from kernel mode; the event mask in bits 32 to 39.
-    pub cs: u64,
-    /// With IF as the inverse of the event mask.
-    pub rflags: u64,
-    pub rsp: u64,
-    pub ss: u64,
-}
-
-impl Frame {
-    /// Whether the trap came from user mode.
-    #[must_use]
-    pub const fn from_user(&self) -> bool {
-        self.cs & 3 == 3
-    }
-
-    /// The event mask at the time of the trap.
-    #[must_use]
-    pub const fn saved_mask(&self) -> u8 {
-        (self.cs >> 32) as u8
-    }
-}
-
 /// Deals with a trap. The trap returns to the frame.
 pub type Handler = fn(&mut Frame);
 
@@ -168,6 +122,7 @@ struct Single<T>(UnsafeCell<T>);
 unsafe impl<T> Sync for Single<T> {}
 
 static HANDLERS: [AtomicUsize; VECTORS] = [const { AtomicUsize::new(0) }; VECTORS];
+static ANSWER: AtomicUsize = AtomicUsize::new(0);
 static LAST: Single<Option<Trap>> = Single(UnsafeCell::new(None));
 
 /// Sets or removes the handler of a vector or pseudo vector. False if there is no such vector.
@@ -180,6 +135,11 @@ pub fn set_handler(vector: u64, handler: Option<Handler>) -> bool {
         }
         None => false,
     }
+}
+
+/// Sets what is asked about a trap without a handler before it counts as one: true if it has dealt with the trap.
+pub(crate) fn set_answer(answer: fn(&mut Frame) -> bool) {
+    ANSWER.store(answer as usize, Ordering::Relaxed);
 }
 
 /// Entry point of a vector, for `set_trap_table`.
@@ -306,6 +266,14 @@ extern "C" fn pv_trap_dispatch(frame: &mut Frame, handler_flags: u64) {
         // SAFETY: only set_handler writes the table, and only with such functions.
         let handler: Handler = unsafe { transmute::<usize, Handler>(handler) };
         return handler(frame);
+    }
+    let answer = ANSWER.load(Ordering::Relaxed);
+    if answer != 0 {
+        // SAFETY: only set_answer writes the word, and only with such functions.
+        let answer = unsafe { transmute::<usize, fn(&mut Frame) -> bool>(answer) };
+        if answer(frame) {
+            return;
+        }
     }
     // SAFETY: written by the assembly of attempts, 0 outside of any.
     let recovery = unsafe { pv_recovery_rsp.load(Ordering::Relaxed) };

@@ -49,5 +49,17 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect("hello from a PV guest with \\d+ pages")
         .expect("Hardware Dom0 halted")
         .stays_on(),
+        Scenario::guest(
+            "guest-paging",
+            "code written to the x86_64 crate's paging traits maps, flushes and cleans up; ballooning",
+            "paging",
+        )
+        .expect("one frame, two places: 0x1111")
+        .expect("invlpg is answered")
+        .expect(r"refused: Some\(EBUSY\)")
+        .expect(r"wrote to \d+ frames")
+        .expect(r"balloon: \d+ frames before and after")
+        .expect("Hardware Dom0 halted")
+        .stays_on(),
     ]
 }
