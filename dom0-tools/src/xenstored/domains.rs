@@ -280,7 +280,10 @@ impl Daemon {
     /// It has no ring, or somebody else serves it.
     pub fn connect_kernel(&mut self) -> io::Result<()> {
         let port = self.platform.kernel_port().ok_or(io::ErrorKind::NotFound)?;
-        self.link(DomId(0), port).map(drop)
+        self.link(DomId(0), port).map(drop)?;
+        // Linux probes its back ends at the first event: without one it takes the store for absent.
+        self.notify(DomId(0));
+        Ok(())
     }
 
     /// What is wrong with a ring is written into it, for the domain to see.

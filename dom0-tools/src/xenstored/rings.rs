@@ -233,7 +233,7 @@ impl Daemon {
         }
     }
 
-    fn notify(&mut self, domain: DomId) {
+    pub(super) fn notify(&mut self, domain: DomId) {
         let port = self
             .domains
             .get(&domain)

@@ -44,8 +44,15 @@ pub fn check() -> Result<Vec<String>> {
 /// Source files that are named between backquotes: they are paths from the top, or from the folder of the logic.
 fn paths(root: &Path, pages: &[std::path::PathBuf]) -> Result<Vec<String>> {
     let named = Regex::new(r"`([\w./-]+/[\w.-]+\.(?:rs|S|toml)|[\w-]+(?:/[\w-]+)*/)`")?;
-    let bases =
-        ["", "xen-core/src", "xen-core", "xtask/src", "tests/src"].map(|base| root.join(base));
+    let bases = [
+        "",
+        "xen-core/src",
+        "xen-core",
+        "dom0-tools/src",
+        "xtask/src",
+        "tests/src",
+    ]
+    .map(|base| root.join(base));
     let mut complaints = Vec::new();
     for page in pages {
         for found in named.captures_iter(&without_code(&read(page)?)) {
