@@ -5,7 +5,7 @@
 //! [`hypercall`]s. `start::init` maps the page that it shares with the hypervisor (`shared`) and registers entry points for every
 //! trap (`traps`); `mmu` walks and changes its page tables, [`events`], `grant` and `time` are what drivers build on. All of it is
 //! for one vCPU. Code written with the `x86_64` crate maps pages through `mapper` (feature `x86_64`), and `privileged` answers its
-//! INVLPG; `memory` balloons; `logger` (feature `log`) is a backend of the `log` crate. Link with the linker script of this crate (`link.ld`), which keeps the Xen notes.
+//! INVLPG; `memory` balloons; [`xenstore`] is a client of the store over a [`byte_ring`]; `logger` (feature `log`) is a backend of the `log` crate. Link with the linker script of this crate (`link.ld`), which keeps the Xen notes.
 //!
 //! ```ignore
 //! #![no_std]
@@ -19,6 +19,7 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod byte_ring;
 pub mod console;
 #[cfg(target_arch = "x86_64")]
 pub mod events;
@@ -45,5 +46,6 @@ pub mod start;
 pub mod time;
 #[cfg(target_os = "none")]
 pub mod traps;
+pub mod xenstore;
 
 pub use hypercall_abi;

@@ -32,6 +32,14 @@ impl Running {
         }
     }
 
+    /// Carry out a command of QEMU's monitor for humans.
+    pub fn monitor(&mut self, line: &str) -> Result<()> {
+        match self {
+            Self::Qemu(qemu) => qemu.qmp.monitor(line),
+            Self::Bochs(_) => bail!("Bochs has no monitor for {line}"),
+        }
+    }
+
     /// Wait for the machine's end, at most `patience`.
     pub fn wait_for_end(&mut self, patience: Duration) -> Result<Option<End>> {
         match self {

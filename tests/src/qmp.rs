@@ -89,6 +89,16 @@ impl Qmp {
         }
     }
 
+    /// Carry out a command of the monitor for humans, which answers only if something is wrong.
+    pub fn monitor(&mut self, line: &str) -> Result<()> {
+        let arguments = json!({ "command-line": line });
+        let answer = self.command_with("human-monitor-command", arguments)?;
+        match answer.as_str() {
+            None | Some("") => Ok(()),
+            Some(text) => bail!("QEMU's monitor on {line}: {text}"),
+        }
+    }
+
     /// Wait for the machine's end, at most `patience`.
     pub fn wait_for_end(&mut self, patience: Duration) -> Option<End> {
         let deadline = Instant::now() + patience;

@@ -205,6 +205,10 @@ impl Bench {
                 machine.control(command)?;
                 Verdict::Success
             }
+            Step::Monitor(line) => {
+                machine.monitor(line)?;
+                Verdict::Success
+            }
             Step::End(wanted) => match machine.wait_for_end(patience)? {
                 Some(end) if end == *wanted => Verdict::Success,
                 Some(end) => Verdict::Failure(format!("ended by {end:?}, not by {wanted:?}")),

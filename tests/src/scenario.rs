@@ -81,6 +81,8 @@ pub enum Step {
     Type(String),
     /// Carry out a command of QEMU's control protocol, such as `system_powerdown` or `inject-nmi`.
     Qmp(&'static str),
+    /// A command of QEMU's monitor for humans, for what the control protocol does not have.
+    Monitor(&'static str),
     /// Carry out a command over ssh; this pattern must be in what it prints. Only where there is a network.
     Ssh(&'static str, &'static str),
     /// Wait until the machine ends in this way.
@@ -353,6 +355,12 @@ impl Scenario {
     #[must_use]
     pub fn qmp(self, command: &'static str) -> Self {
         self.step(Step::Qmp(command))
+    }
+
+    /// Next, carry out a command of QEMU's monitor for humans.
+    #[must_use]
+    pub fn monitor(self, command: &'static str) -> Self {
+        self.step(Step::Monitor(command))
     }
 
     /// Last, wait for the machine's end.

@@ -15,8 +15,10 @@ use crate::cpu_policy::CpuPolicies;
 use crate::domain::{Domain, DomainTable, Vcpu, VcpuCtx};
 use crate::irq::IrqTable;
 use crate::machine::{Machine, WallTime};
+use crate::mce::Telemetry;
 use crate::mm::Memory;
 use crate::num::CpuId;
+use crate::pm::PowerStates;
 use crate::sched::Scheduler;
 use crate::sync::RankedMutex;
 use crate::time::Timers;
@@ -36,6 +38,10 @@ pub struct Hypervisor<M> {
     pub timers: Timers,
     /// Physical interrupts.
     pub irqs: IrqTable,
+    /// Machine checks that the control domain has not dealt with.
+    pub machine_checks: Telemetry,
+    /// Idle and performance states of the processors.
+    pub power: PowerStates,
     /// Log ring, console line, debug keys.
     pub console: Console,
     /// UTC at system time 0.

@@ -27,6 +27,7 @@ pub mod evtchn;
 pub mod grant;
 pub mod irq;
 pub mod mm;
+pub mod pm;
 pub mod sched;
 pub mod time;
 
@@ -34,6 +35,7 @@ pub mod time;
 pub mod domain;
 pub mod guest;
 pub mod hypervisor;
+pub mod mce;
 
 // L3: kinds of guest.
 pub mod dom0;

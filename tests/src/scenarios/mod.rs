@@ -1,6 +1,7 @@
 //! The boot tests. A new one is a few lines in the file of its subject.
 
 mod bad_input;
+mod broken_hardware;
 mod conformance;
 mod debian;
 mod dom0;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Scenario> {
         conformance::scenarios(),
         bad_input::scenarios(),
         power::scenarios(),
+        broken_hardware::scenarios(),
         dom0::scenarios(),
         debian::scenarios(),
         stock_xl::scenarios(),

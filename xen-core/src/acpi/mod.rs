@@ -9,6 +9,7 @@ pub mod hpet;
 pub mod madt;
 pub mod mcfg;
 pub mod rsdp;
+pub mod slit;
 pub mod srat;
 pub mod tables;
 
@@ -29,6 +30,8 @@ pub struct AcpiFacts {
     pub mcfg: mcfg::Mcfg,
     /// Which processors and memory are near each other.
     pub srat: srat::Srat,
+    /// How far they are apart.
+    pub slit: Option<slit::Slit>,
     /// How to switch the machine off.
     pub soft_off: Option<dsdt::SleepType>,
 }
@@ -49,6 +52,7 @@ impl AcpiFacts {
                 b"FACP" => facts.fadt = fadt::parse(table.body),
                 b"HPET" => facts.hpet = hpet::parse(table.body),
                 b"MCFG" => facts.mcfg = mcfg::parse(table.body),
+                b"SLIT" => facts.slit = slit::parse(table.body),
                 b"SRAT" => facts.srat = srat::parse(table.body),
                 _ => {}
             }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::efi::EfiFacts;
+use super::numa::Numa;
 
 /// What a BIOS knows of one disk (INT 13h, AH=08h, 41h and 48h).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,6 +55,26 @@ pub struct FirmwareInfo {
     pub screen: Option<ScreenIdentity>,
     /// Shift keys and locks of the keyboard (BIOS data area, 0x417).
     pub keyboard_flags: u8,
+    /// Processors: local APIC id, and the number by which ACPI's namespace calls them.
+    pub processors: Vec<(u32, u32)>,
+    /// Nodes.
+    pub numa: Numa,
     /// UEFI's tables, where the machine was booted by it.
     pub efi: Option<EfiFacts>,
+}
+
+impl FirmwareInfo {
+    /// The number by which ACPI calls the processor with this local APIC id.
+    #[must_use]
+    pub fn acpi_id(&self, apic_id: u32) -> Option<u32> {
+        let known = self.processors.iter().find(|&&(apic, _)| apic == apic_id);
+        known.map(|&(_, acpi)| acpi)
+    }
+
+    /// The local APIC id of the processor that ACPI calls by this number.
+    #[must_use]
+    pub fn apic_id(&self, acpi_id: u32) -> Option<u32> {
+        let known = self.processors.iter().find(|&&(_, acpi)| acpi == acpi_id);
+        known.map(|&(apic, _)| apic)
+    }
 }

@@ -11,6 +11,7 @@ pub mod firmware;
 pub mod modules;
 pub mod multiboot1;
 pub mod multiboot2;
+pub mod numa;
 pub mod options;
 pub mod plan;
 pub mod rtc;

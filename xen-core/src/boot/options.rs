@@ -138,6 +138,12 @@ pub struct Options {
     pub clocksource: Option<ClockSource>,
     /// `nmi=`.
     pub nmi: NmiPolicy,
+    /// `watchdog`: a hypervisor that hangs restarts the machine.
+    pub watchdog: bool,
+    /// `watchdog_timeout=`: seconds without progress that mean that it hangs.
+    pub watchdog_timeout: u32,
+    /// `test_keys`: debug keys that break the machine on purpose work.
+    pub test_keys: bool,
     /// `irq_ratelimit=`: interrupts of one source within 10 ms that are too many; 0 = none are.
     pub irq_ratelimit: u32,
 }
@@ -185,6 +191,9 @@ impl Default for Options {
             xsave: true,
             clocksource: None,
             nmi: NmiPolicy::default(),
+            watchdog: false,
+            watchdog_timeout: 5,
+            test_keys: false,
             irq_ratelimit: 10_000,
         }
     }
@@ -275,6 +284,8 @@ fn apply(options: &mut Options, word: &str) -> Applied {
         Some((name, value)) => (name, Some(value)),
         None => (word, None),
     };
+    // Xen's second form is for processors whose counters it does not trust: nothing here counts on them.
+    let value = value.filter(|&value| (name, value) != ("watchdog", "force"));
     if let Some(place) = boolean_place(options, name) {
         return set(place, value.map_or(Some(true), values::boolean));
     }
@@ -296,6 +307,8 @@ fn boolean_place<'o>(options: &'o mut Options, name: &str) -> Option<&'o mut boo
         "sync_console" => &mut options.sync_console,
         "dom0_vcpus_pin" => &mut options.dom0_vcpus_pin,
         "nosmp" => &mut options.nosmp,
+        "test_keys" => &mut options.test_keys,
+        "watchdog" => &mut options.watchdog,
         "noreboot" => &mut options.noreboot,
         "pv-linear-pt" => &mut options.pv_linear_pt,
         "smep" => &mut options.smep,
@@ -331,6 +344,13 @@ fn apply_valued(options: &mut Options, name: &str, value: &str) -> Applied {
         }
         "dom0_mem" => set(&mut options.dom0_mem, Dom0Mem::parse(value)),
         "dom0_max_vcpus" => set(&mut options.dom0_max_vcpus, VcpuCount::parse(value)),
+        "watchdog_timeout" => {
+            let seconds = values::number(value);
+            // ABI: a timeout of 0 turns the watchdog off, any other turns it on.
+            options.watchdog |= seconds.is_some_and(|seconds: u32| seconds > 0);
+            options.watchdog &= seconds != Some(0);
+            set(&mut options.watchdog_timeout, seconds)
+        }
         "irq_ratelimit" => set(&mut options.irq_ratelimit, values::number(value)),
         "maxcpus" => set(&mut options.maxcpus, values::number(value).map(Some)),
         "mem" => set(

@@ -26,6 +26,12 @@ const MAX_BYTES_PER_POLL: usize = 256;
 impl<M: Machine> Hypervisor<M> {
     const KEYS: &'static [Key<M>] = &[
         Key {
+            letter: b'!',
+            does: "hang (only with test_keys)",
+            diagnostic: false,
+            run: Self::key_hang,
+        },
+        Key {
             letter: b'*',
             does: "print all diagnostics",
             diagnostic: false,
@@ -60,6 +66,12 @@ impl<M: Machine> Hypervisor<M> {
             does: "reboot machine",
             diagnostic: false,
             run: Self::key_reboot,
+        },
+        Key {
+            letter: b'c',
+            does: "dump ACPI Cx structures",
+            diagnostic: true,
+            run: Self::key_power,
         },
         Key {
             letter: b'd',
@@ -250,6 +262,15 @@ impl<M: Machine> Hypervisor<M> {
         self.machine.reset(ResetKind::Default)
     }
 
+    /// What the watchdog is there for.
+    fn key_hang(&self) {
+        if self.options.test_keys {
+            loop {
+                core::hint::spin_loop();
+            }
+        }
+    }
+
     fn key_registers(&self) {
         self.request_registers(&self.machine.online());
     }
@@ -418,6 +439,12 @@ impl<M: Machine> Hypervisor<M> {
 
     fn key_pci(&self) {
         for line in self.irqs.describe_pci() {
+            self.print(format_args!("{line}"));
+        }
+    }
+
+    fn key_power(&self) {
+        for line in self.power.describe() {
             self.print(format_args!("{line}"));
         }
     }

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hypercall_abi::arch_x86::{VcpuGuestContext, VgcfFlags};
+use hypercall_abi::platform::ProcessorPm;
 use hypercall_abi::xen::{Dom0VgaConsoleInfo, DomId, VmassistType};
 use zerocopy::FromZeros;
 
@@ -262,7 +263,7 @@ impl<M: Machine> Hypervisor<M> {
             shared_info: loaded.domain.shared_info.addr(),
             cmdline: image.cmdline,
             console: image.console,
-            pm_bits: 0,
+            pm_bits: (ProcessorPm::CX | ProcessorPm::PX).bits() as u8,
         };
         let mut page = Box::new([0; PAGE_SIZE as usize]);
         start_info::encode(plan, &info, &mut page)?;

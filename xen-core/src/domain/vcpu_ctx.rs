@@ -135,6 +135,8 @@ pub struct VcpuCtx {
     pub pending_exception: Option<PendingException>,
     /// An NMI was delivered and no iret has followed.
     pub nmi_masked: bool,
+    /// A machine check is being handled: no other is delivered before the next iret.
+    pub mce_masked: bool,
     /// TSC_AUX as the guest set it.
     pub tsc_aux: u32,
     /// MSR_MISC_FEATURES_ENABLES as the guest set it.
@@ -181,6 +183,7 @@ impl VcpuCtx {
             io_bitmap_ports: 0,
             pending_exception: None,
             nmi_masked: false,
+            mce_masked: false,
             tsc_aux: 0,
             misc_features_enables: 0,
             dr_masks: [0; 4],

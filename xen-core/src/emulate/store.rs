@@ -83,6 +83,12 @@ fn source(instruction: &Instruction, regs: &CpuUserRegs, bytes: u32) -> Option<u
 }
 
 impl Store {
+    /// Whether the old value of the operand plays no part at all.
+    #[must_use]
+    pub const fn replaces(&self) -> bool {
+        matches!(self.action, Action::Replace(_) | Action::String(_))
+    }
+
     /// Recognises `instruction`, in 64-bit code, as one that writes one operand in memory. `segment_base` gives FS and GS
     /// bases; `read_source` reads the second memory operand of MOVS.
     pub fn decode(

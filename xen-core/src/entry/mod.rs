@@ -18,6 +18,7 @@ use hypercall_abi::arch_x86::CpuUserRegs;
 use crate::domain::{Callback, Vcpu, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::Machine;
+use crate::mce::Urgency;
 use crate::num::{CpuId, Vector};
 use crate::pv::bounce::{self, ASSIST_ARCHITECTURAL_IOPL, Bounce};
 use crate::pv::mode::rflags;
@@ -65,6 +66,7 @@ impl<M: Machine> Hypervisor<M> {
     /// The first entry into a guest on this processor.
     pub fn start(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
         self.sched.cpu_online(cpu.id);
+        self.start_polling_machine_checks();
         self.leave(cpu, regs);
     }
 
@@ -102,7 +104,7 @@ impl<M: Machine> Hypervisor<M> {
         regs.rflags = (regs.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
     }
 
-    /// Handles what the machine has noted: interrupts, and NMIs.
+    /// Handles what the machine has noted: interrupts, NMIs and machine checks.
     fn take_arrivals(&self, cpu: &CpuLocal) {
         while let Some(vector) = self.machine.take_interrupt() {
             self.handle_vector(cpu.id, vector);
@@ -111,6 +113,13 @@ impl<M: Machine> Hypervisor<M> {
             self.platform_nmi();
         }
         self.forget_dead();
+        if self.machine.take_machine_check() && self.collect_machine_checks(cpu.id, Urgency::Raised)
+        {
+            // The guest that ran is the one that the error hit: it decides what to give up.
+            if let Some(running) = &cpu.current {
+                running.vcpu.set_flags(VcpuFlags::MCE_PENDING);
+            }
+        }
     }
 
     /// Chooses who runs on this processor; halts it while nobody can. `Continue` = look again.
@@ -209,7 +218,7 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// Exception, NMI, event upcall: in this order, each enters the guest kernel. `Continue` = look again.
+    /// Exception, machine check, NMI, event upcall: in this order, each enters the guest kernel. `Continue` = look again.
     fn deliver_pending(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) -> ControlFlow<()> {
         let Some(running) = cpu.current.as_mut() else {
             return ControlFlow::Continue(());
@@ -222,7 +231,23 @@ impl<M: Machine> Hypervisor<M> {
         }
         let mut bounce = None;
         let flags = vcpu.flags();
-        if flags.contains(VcpuFlags::NMI_PENDING) && !ctx.nmi_masked {
+        if flags.contains(VcpuFlags::MCE_PENDING) && !ctx.mce_masked {
+            vcpu.clear_flags(VcpuFlags::MCE_PENDING);
+            let trap = ctx.traps[usize::from(vector::MC)];
+            // As for NMIs.
+            if trap.address != 0 {
+                ctx.mce_masked = true;
+                let handler = Callback {
+                    address: trap.address,
+                    mask_events: trap.flags & 4 != 0,
+                };
+                bounce = Some(Bounce {
+                    handler,
+                    error_code: None,
+                });
+            }
+        }
+        if bounce.is_none() && flags.contains(VcpuFlags::NMI_PENDING) && !ctx.nmi_masked {
             vcpu.clear_flags(VcpuFlags::NMI_PENDING);
             let trap = ctx.traps[usize::from(vector::NMI)];
             // An NMI without a handler is discarded.

@@ -57,7 +57,8 @@ impl<M: Machine> Hypervisor<M> {
         } else if ctx.kernel_mode
             && error & (code::PRESENT | code::WRITE | code::RESERVED | code::FETCH)
                 == code::PRESENT | code::WRITE
-            && ro_fault::write_to_page_table(self, domain, ctx, regs, addr)
+            && (ro_fault::write_to_page_table(self, domain, ctx, regs, addr)
+                || ro_fault::write_to_device(self, domain, ctx, regs, addr))
         {
             return;
         }

@@ -1,7 +1,6 @@
 //! `mca`: machine checks for the control domain (public header arch-x86/xen-mca.h).
 //!
-//! The hypervisor halts on a machine check that it gets, so there are no records to fetch; what the control domain's
-//! driver needs to start (the processors) is here.
+//! Records of errors are fetched one by one, corrected ones apart from others, and go when they are acknowledged.
 
 use hypercall_abi::arch_x86::xen_mca::{
     MCA_INTERFACE_VERSION, Mc, McCmd, McFetchFlags, McFetchStatus, McU, McinfoLogicalCpu,
@@ -13,6 +12,7 @@ use zerocopy::FromZeros;
 use super::Call;
 use crate::guest::GuestAccess;
 use crate::machine::{CpuidLeaf, Machine};
+use crate::mce::Urgency;
 use crate::num::CpuId;
 use crate::outcome::{HypercallResult, Outcome};
 
@@ -46,19 +46,27 @@ impl<M: Machine> Call<'_, M> {
         Ok(Outcome::Done(0))
     }
 
-    /// Nothing is kept: an acknowledgement is fine, a question has the answer "no data".
     fn fetch(&self, request: &mut Mc) -> Result<(), Errno> {
         let mut fetch = request.u.as_mc_fetch();
         let flags = McFetchFlags::from_bits_retain(fetch.flags);
-        let which = flags & (McFetchFlags::NONURGENT | McFetchFlags::URGENT);
-        if which != McFetchFlags::NONURGENT && which != McFetchFlags::URGENT {
-            return Err(Errno::EINVAL);
-        }
+        let urgency = match flags & (McFetchFlags::NONURGENT | McFetchFlags::URGENT) {
+            McFetchFlags::NONURGENT => Urgency::Polled,
+            McFetchFlags::URGENT => Urgency::Raised,
+            _ => return Err(Errno::EINVAL),
+        };
+        let records = &self.hv.machine_checks;
         fetch.flags = McFetchStatus::OK.0;
-        if !flags.contains(McFetchFlags::ACK) {
-            if fetch.data.is_null() {
-                return Err(Errno::EINVAL);
+        if flags.contains(McFetchFlags::ACK) {
+            records.acknowledge(urgency, fetch.fetch_id);
+        } else if fetch.data.is_null() {
+            return Err(Errno::EINVAL);
+        } else if let Some((id, info)) = records.fetch(urgency) {
+            fetch.fetch_id = id;
+            if self.hv.machine.write(fetch.data, &info).is_err() {
+                records.unfetch(urgency, id);
+                return Err(Errno::EFAULT);
             }
+        } else {
             fetch.fetch_id = 0;
             fetch.flags = McFetchStatus::NODATA.0;
         }

@@ -5,6 +5,7 @@
 
 mod callback_op;
 mod iret;
+mod kexec_op;
 mod multicall;
 mod nmi_op;
 mod sched_op;

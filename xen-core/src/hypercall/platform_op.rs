@@ -3,6 +3,7 @@
 //! Order of the checks: `EFAULT`, `EACCES` for another interface version, `EPERM`, then the operation.
 
 mod efi;
+mod power;
 
 use alloc::vec::Vec;
 
@@ -10,9 +11,8 @@ use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::platform::{
     CoreParking, CoreParkingType, EnterAcpiSleep, FirmwareDiskInfo, FirmwareDiskMbrSignature,
-    FirmwareInfo, FirmwareInfoType, PM_CX, PM_PDC, PM_PX, PM_TX, PcpuFlags, PcpuVersion, Pcpuinfo,
-    PlatformCmd, PlatformOp, PlatformQuirk, ReadMemtype, ResourceEntry, ResourceOp, ResourceOpCmd,
-    SetProcessorPminfo, XENPF_INTERFACE_VERSION,
+    FirmwareInfo, FirmwareInfoType, PcpuFlags, PcpuVersion, Pcpuinfo, PlatformCmd, PlatformOp,
+    PlatformQuirk, ReadMemtype, ResourceEntry, ResourceOp, ResourceOpCmd, XENPF_INTERFACE_VERSION,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -32,11 +32,6 @@ const VBEDDC_TRANSFER_TIME: u64 = 1;
 
 /// Accesses that one XENPF_resource_op may make.
 const MAX_RESOURCE_ENTRIES: u32 = 3;
-
-/// `_PDC` revision (Intel processor vendor-specific ACPI, section 3).
-const PDC_REVISION: u32 = 1;
-/// `_PDC` capabilities to enter C1, C2 and C3 by MWAIT.
-const PDC_C_FFH: u32 = 0x300;
 
 const ACPI_S3: u32 = 3;
 const ACPI_S5: u32 = 5;
@@ -100,9 +95,14 @@ impl<M: Machine> Call<'_, M> {
             PlatformCmd::CPU_ONLINE => self.cpu_online(op.u.as_cpu_ol().cpuid)?,
             PlatformCmd::CPU_OFFLINE => self.cpu_offline(op.u.as_cpu_ol().cpuid)?,
             PlatformCmd::CORE_PARKING => self.core_parking(union, op.u.as_core_parking())?,
+            // ABI: without EFI, and with EFI but without its runtime services, which stay unused here.
+            PlatformCmd::EFI_RUNTIME_CALL if self.hv.firmware.efi.is_none() => {
+                return Err(Errno::ENOSYS.into());
+            }
+            PlatformCmd::EFI_RUNTIME_CALL => return Err(Errno::EOPNOTSUPP.into()),
             PlatformCmd::RESOURCE_OP => return self.resource_op(op.u.as_resource_op()),
-            // Memory types stay as the firmware set them; microcode, symbols, EFI services, hot-plug, and frequency
-            // control by the domain are not offered.
+            // Memory types stay as the firmware set them; microcode, symbols, hot-plug, and frequency control by the
+            // domain are not offered.
             _ => return Err(Errno::ENOSYS.into()),
         }
         Ok(Outcome::Done(0))
@@ -225,28 +225,6 @@ impl<M: Machine> Call<'_, M> {
         }
     }
 
-    fn set_pminfo(&self, arg: SetProcessorPminfo) -> Result<(), Errno> {
-        match arg.r#type {
-            PM_PDC => self.processor_capabilities(arg.u.as_pdc()),
-            // start_info promises none of these to the domain.
-            PM_CX | PM_PX | PM_TX => Err(Errno::ENOSYS),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    /// Takes out of a `_PDC` buffer what the hypervisor does not do: it idles by HLT, so no state may be described
-    /// for MWAIT.
-    fn processor_capabilities(&self, buffer: GuestHandle<u32>) -> Result<(), Errno> {
-        let machine = &self.hv.machine;
-        let [revision, words]: [u32; 2] =
-            [machine.read_at(buffer, 0)?, machine.read_at(buffer, 1)?];
-        if revision != PDC_REVISION || words == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let capabilities: u32 = machine.read_at(buffer, 2)?;
-        machine.write_at(buffer, 2, &(capabilities & !PDC_C_FFH))
-    }
-
     fn is_present(&self, cpu: u32) -> bool {
         cpu < CpuMask::CAPACITY && self.hv.machine.apic_id(CpuId(cpu)).is_some()
     }
@@ -268,8 +246,7 @@ impl<M: Machine> Call<'_, M> {
         arg.flags = match apic_id {
             Some(apic_id) => {
                 arg.apic_id = apic_id;
-                // The MADT's processor ids are the domain's to read; ours are in its order.
-                arg.acpi_id = cpu.0;
+                arg.acpi_id = self.hv.firmware.acpi_id(apic_id).unwrap_or(cpu.0);
                 let online = self.hv.machine.online().contains(cpu);
                 if online { PcpuFlags::ONLINE.bits() } else { 0 }
             }

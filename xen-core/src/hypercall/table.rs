@@ -45,6 +45,7 @@ impl<M: Machine> Call<'_, M> {
             H::SYSCTL => self.sysctl(a.handle(0)),
             H::DOMCTL => self.domctl(a.handle(0)),
             H::ARCH_0 => self.mca(a.handle(0)),
+            H::KEXEC_OP => self.kexec_op(a.uint(0), a.handle(1)),
             _ => Err(Errno::ENOSYS.into()),
         }
     }
@@ -69,6 +70,7 @@ pub(super) const fn argument_count(nr: HypercallNr) -> usize {
         | H::XEN_VERSION
         | H::SCHED_OP
         | H::EVENT_CHANNEL_OP
+        | H::KEXEC_OP
         | H::PHYSDEV_OP => 2,
         H::UPDATE_VA_MAPPING | H::CONSOLE_IO | H::GRANT_TABLE_OP | H::VCPU_OP => 3,
         H::MMU_UPDATE | H::MMUEXT_OP | H::UPDATE_VA_MAPPING_OTHERDOMAIN => 4,

@@ -115,6 +115,7 @@ impl IrqTable {
         let pirqs = state.pirqs(target, &self.config);
         pirqs.permit(irq, true);
         pirqs.map(pirq, Mapping::Irq(irq));
+        state.update_msix_protection(board, source.device);
         Ok(pirq)
     }
 

@@ -22,6 +22,7 @@ mod hold;
 mod mapping;
 mod migrate;
 mod msi;
+mod msix_table;
 mod news;
 mod pci;
 mod pirq;

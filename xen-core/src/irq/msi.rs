@@ -3,6 +3,8 @@
 //! PCI Local Bus Specification 3.0, section 6.8. Configuration space is the device's word: every walk is bounded and
 //! every address checked.
 
+use core::ops::Range;
+
 use hypercall_abi::errno::Errno;
 
 use crate::machine::{MsiMessage, Pio, Width};
@@ -191,6 +193,26 @@ impl MsiSource {
     /// Whether the device has MSI-X at all.
     pub(super) fn has_msix(pio: &impl Pio, device: PciAddress) -> bool {
         device.capability(pio, CAP_MSIX).is_some()
+    }
+
+    /// Bytes of the device's memory that hold its MSI-X table and its pending bits, as far as it decodes them.
+    pub(super) fn msix_areas(pio: &impl Pio, device: PciAddress) -> [Option<Range<u64>>; 2] {
+        let Some(capability) = device.capability(pio, CAP_MSIX) else {
+            return [None, None];
+        };
+        let control = device.read(pio, capability + 2, Width::Word);
+        let entries = u64::from(control & MSIX_TABLE_SIZE) + 1;
+        let area = |register: u16, size: u64| {
+            let place = device.read(pio, capability + register, Width::Dword);
+            let start = device
+                .memory_bar(pio, place & 7)?
+                .checked_add(u64::from(place & !7))?;
+            Some(start..start.checked_add(size)?)
+        };
+        [
+            area(4, entries * MSIX_ENTRY_BYTES),
+            area(8, entries.div_ceil(64) * 8),
+        ]
     }
 
     /// Whether interrupts can be held back one by one.

@@ -10,6 +10,7 @@ use super::config::Configuration;
 use super::desc::{Desc, Handler, Source};
 use super::hold::Hold;
 use super::msi::MsiSource;
+use super::msix_table::MsixTables;
 use super::news::News;
 use super::pci::PciDevices;
 use super::pirq::{DomainPirqs, Mapping, PirqOwner};
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub vectors: Vectors,
     pub domains: BTreeMap<u16, DomainPirqs>,
     pub devices: PciDevices,
+    pub msix: MsixTables,
     /// Interrupts with a device vector that nobody was given.
     pub unknown: u64,
     /// What the log has not been told yet; more than fits is not told.
@@ -156,6 +158,7 @@ impl State {
         {
             source.set_enabled(board, false);
         }
+        self.update_msix_protection(board, source.device);
     }
 
     /// `domain` has dealt with `irq`: unmasks it when all have.

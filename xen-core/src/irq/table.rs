@@ -10,6 +10,7 @@ use hypercall_abi::errno::Errno;
 use super::config::Configuration;
 use super::desc::{Desc, Handler, Source};
 use super::msi::{MsiSource, PciAddress};
+use super::msix_table::MsixTables;
 use super::pci::{PciDevice, PciDevices};
 use super::pirq::{DomainPirqs, Mapping, PirqOwner};
 use super::state::{Board, State};
@@ -48,6 +49,7 @@ impl IrqTable {
             vectors: Vectors::default(),
             domains: BTreeMap::new(),
             devices: PciDevices::default(),
+            msix: MsixTables::default(),
             unknown: 0,
             news: ArrayVec::new(),
         };
@@ -220,6 +222,7 @@ impl IrqTable {
             source.set_masked(board, true);
             source.set_enabled(board, false);
         }
+        state.update_msix_protection(board, address);
         Ok(())
     }
 
@@ -265,6 +268,7 @@ impl IrqTable {
             return Err(Errno::EBUSY);
         }
         state.devices.get_mut(address)?.msix_prepared = prepared;
+        state.update_msix_protection(board, address);
         Ok(())
     }
 

@@ -396,6 +396,34 @@ fn msix_entries_are_written_where_the_device_says_but_never_to_memory() {
 }
 
 #[test]
+fn a_table_of_msix_is_protected_while_something_uses_it() {
+    let board = Board::with_device();
+    let irqs = table();
+    irqs.add_device(DEVICE, PciDevice::default());
+    // The pending bits lie a page further on.
+    board.config_space.borrow_mut()[0x78..0x7c].copy_from_slice(&0x1002u32.to_le_bytes());
+    let (table_page, pending_page) = (Mfn(TABLE >> 12), Mfn((TABLE >> 12) + 1));
+    let protected =
+        || [table_page, pending_page, Mfn((TABLE >> 12) + 2)].map(|mfn| irqs.is_msix_table(mfn));
+    assert_eq!(protected(), [false; 3]);
+    let map = |entry| irqs.map_msi(&board, DOM0, request(Some(entry)), -1, CPU, &anywhere);
+    let first = map(0).unwrap();
+    assert_eq!(protected(), [true, true, false]);
+    let second = map(1).unwrap();
+    irqs.unmap(&board, DOM0, first).unwrap();
+    assert_eq!(protected(), [true, true, false]);
+    irqs.unmap(&board, DOM0, second).unwrap();
+    assert_eq!(protected(), [false; 3]);
+    irqs.prepare_msix(&board, DEVICE, true).unwrap();
+    assert_eq!(protected(), [true, true, false]);
+    irqs.prepare_msix(&board, DEVICE, false).unwrap();
+    assert_eq!(protected(), [false; 3]);
+    map(2).unwrap();
+    irqs.release(&board, DOM0);
+    assert_eq!(protected(), [false; 3]);
+}
+
+#[test]
 fn several_messages_are_refused_as_documented() {
     let board = Board::with_device();
     let irqs = table();

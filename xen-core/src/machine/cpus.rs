@@ -130,6 +130,9 @@ pub trait Cpus {
     /// Takes the non-maskable interrupt that arrived since the last call, if one did.
     fn take_nmi(&self) -> bool;
 
+    /// Takes the machine check (#MC) that arrived since the last call, if one did: its error is in the banks.
+    fn take_machine_check(&self) -> bool;
+
     /// Waits, halted, with interrupts open, until one arrives; returns at once if one is already recorded.
     fn idle(&self);
 }

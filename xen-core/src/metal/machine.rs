@@ -18,7 +18,7 @@ use crate::metal::mem::layout::DIRECT_MAP_BASE;
 use crate::metal::mem::stacks::this_cpu;
 use crate::metal::mem::{heap, paging, ram::Ram, vmap};
 use crate::metal::time::{clock, cmos, tsc};
-use crate::metal::{pio, power, serial};
+use crate::metal::{pio, power, serial, watchdog};
 
 /// CR4 bits that a guest may change: TSD, DE, FSGSBASE. OSXSAVE is the host's and on wherever guests can use it.
 const GUEST_CR4: u64 = 1 << 2 | 1 << 3 | 1 << 16;
@@ -108,6 +108,10 @@ impl Cpus for X86 {
 
     fn take_nmi(&self) -> bool {
         this_cpu().take_nmi()
+    }
+
+    fn take_machine_check(&self) -> bool {
+        this_cpu().take_machine_check()
     }
 
     fn idle(&self) {
@@ -337,7 +341,7 @@ impl Irqs for X86 {
     }
 
     fn is_requested(&self, vector: Vector) -> bool {
-        lapic::is_requested(vector.0)
+        lapic::is_requested(vector.0) || this_cpu().has_noted(vector.0)
     }
 
     fn mask_gsi(&self, gsi: Gsi, masked: bool) {
@@ -390,6 +394,8 @@ impl Pio for X86 {
 
 impl ConsoleIo for X86 {
     fn write_console(&self, bytes: &[u8]) {
+        // A slow line is no reason to restart.
+        watchdog::note_progress();
         serial::write(bytes);
     }
 

@@ -18,6 +18,7 @@ mod pio;
 mod power;
 mod serial;
 mod time;
+mod watchdog;
 
 use machine::X86;
 use spin::Once;

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::metal::boot::logger;
 use crate::metal::cpu::{control, percpu};
 use crate::metal::entry::HypervisorFrame;
-use crate::metal::{backtrace, power, serial};
+use crate::metal::{backtrace, power, serial, watchdog};
 
 /// Set by the first panic: a second one while the first is told goes no further.
 static PANICKING: AtomicBool = AtomicBool::new(false);
@@ -130,6 +130,20 @@ pub fn trap_in_hypervisor(frame: &HypervisorFrame) -> ! {
     stop()
 }
 
+/// The executing CPU does not come out of the hypervisor.
+pub fn stuck(frame: &HypervisorFrame) -> ! {
+    begin();
+    say!("{RULE}");
+    let cpu = percpu::current_number();
+    say!("Panic on CPU {cpu}:");
+    say!("Watchdog timer detects that CPU{cpu} is stuck!");
+    say!("{RULE}");
+    print_registers(frame);
+    say!("Call trace:");
+    backtrace::print(Some(frame.rip), frame.rbp);
+    stop()
+}
+
 fn print_registers(frame: &HypervisorFrame) {
     let f = frame;
     say!(
@@ -158,6 +172,7 @@ fn print_registers(frame: &HypervisorFrame) {
 }
 
 fn begin() {
+    watchdog::stop();
     x86_64::instructions::interrupts::disable();
     if PANICKING.swap(true, Ordering::SeqCst) {
         power::halt_this_cpu();

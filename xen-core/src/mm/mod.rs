@@ -216,6 +216,15 @@ impl Memory {
         self.buddy.lock().free_between(low, high)
     }
 
+    /// Free frames among `count` from `first` on. Looks at every frame's record without a lock: what it finds may be out of
+    /// date the next moment.
+    #[must_use]
+    pub fn free_pages_in(&self, first: Mfn, count: u64) -> u64 {
+        let end = first.0.saturating_add(count).min(self.frames.len());
+        let free = |&mfn: &u64| self.frames.state(Mfn(mfn)) == FrameState::Free;
+        (first.0..end).filter(free).count() as u64
+    }
+
     /// Frames promised to domains (XENMEM_claim_pages).
     #[must_use]
     pub fn claimed_pages(&self) -> u64 {

@@ -56,6 +56,7 @@ pub fn iret<M: Machine>(
     // RCX and R11 are the guest's again: the way out must not clobber them as SYSRET would.
     regs.entry_vector = 0;
     ctx.nmi_masked = false;
+    ctx.mce_masked = false;
     if let Some(info) = info {
         info.set_upcall_mask(machine, frame.rflags & rflags::IF == 0);
     }

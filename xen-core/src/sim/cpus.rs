@@ -66,6 +66,10 @@ impl Cpus for SimMachine {
         core::mem::take(&mut self.cpu(self.this_cpu()).nmi)
     }
 
+    fn take_machine_check(&self) -> bool {
+        core::mem::take(&mut self.cpu(self.this_cpu()).machine_check)
+    }
+
     fn idle(&self) {
         // Nothing else runs: jump to the deadline, if there is one.
         let mut cpu = self.cpu(self.this_cpu());
@@ -92,6 +96,11 @@ impl SimMachine {
     /// Raises a non-maskable interrupt.
     pub fn raise_nmi(&self, cpu: CpuId) {
         self.cpu(cpu).nmi = true;
+    }
+
+    /// Raises a machine check.
+    pub fn raise_machine_check(&self, cpu: CpuId) {
+        self.cpu(cpu).machine_check = true;
     }
 
     /// Processors that were kicked since the last call.

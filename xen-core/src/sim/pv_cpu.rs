@@ -19,6 +19,8 @@ pub(super) struct CpuState {
     pub(super) tlb: HashMap<u64, Cached>,
     pub(super) interrupts: VecDeque<Vector>,
     pub(super) nmi: bool,
+    /// A machine check waits.
+    pub(super) machine_check: bool,
     pub(super) deadline_ns: Option<u64>,
     pub(super) fault_address: u64,
     bases: [u64; 3],

@@ -17,8 +17,10 @@ use crate::domain::{Domain, DomainConfig, DomainTable, Privileges, Vcpu};
 use crate::hypervisor::Hypervisor;
 use crate::irq::{self, IrqTable};
 use crate::machine::{Cpus, Irqs, WallTime};
+use crate::mce::Telemetry;
 use crate::mm::{Memory, PageInfo};
 use crate::num::{Mfn, VcpuId};
+use crate::pm::PowerStates;
 use crate::sched::{Scheduler, Settings};
 use crate::sync::{Rank, RankedMutex};
 use crate::time::Timers;
@@ -64,6 +66,8 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
             cpus: config.cpus,
             ..irq::Configuration::default()
         }),
+        machine_checks: Telemetry::default(),
+        power: PowerStates::default(),
         console: Console::default(),
         wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),
         policies,

@@ -36,6 +36,8 @@ pub enum Event {
     Watchdog(Weak<Domain>, usize),
     /// The time that domains have for the end of an interrupt, by its number.
     Interrupt(u32),
+    /// The processor looks for errors in its banks.
+    PollMachineChecks,
     /// Anything else.
     Task(Arc<dyn TimerTask>),
 }
@@ -58,6 +60,7 @@ impl Event {
             Self::Poll(vcpu) => (2, vcpu.as_ptr().addr()),
             Self::Task(task) => (3, Arc::as_ptr(task).addr()),
             Self::Interrupt(irq) => (6, *irq as usize),
+            Self::PollMachineChecks => (7, 0),
             Self::Watchdog(domain, slot) => (4 | (*slot as u8 & 1), domain.as_ptr().addr()),
         };
         TimerKey { kind, object }
@@ -218,6 +221,7 @@ impl<M: Machine> Hypervisor<M> {
                 }
             }
             Event::Interrupt(irq) => self.interrupt_timeout(*irq),
+            Event::PollMachineChecks => self.poll_machine_checks(cpu),
             Event::Task(task) => {
                 if let Some(next) = task.expire(now) {
                     self.timers.arm(cpu, next.max(now.saturating_add(1)), event);

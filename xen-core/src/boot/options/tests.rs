@@ -201,3 +201,19 @@ fn other_values() {
         assert_eq!(complaint(bad), Complaint::BadValue(bad));
     }
 }
+
+#[test]
+fn the_watchdog_is_turned_on_by_its_name_or_its_timeout() {
+    let watchdog = |line| {
+        let parsed = parse(line);
+        assert!(parsed.complaints.is_empty(), "{line}");
+        (parsed.options.watchdog, parsed.options.watchdog_timeout)
+    };
+    assert_eq!(watchdog(""), (false, 5));
+    assert_eq!(watchdog("watchdog"), (true, 5));
+    assert_eq!(watchdog("watchdog=force"), (true, 5));
+    assert_eq!(watchdog("watchdog no-watchdog"), (false, 5));
+    assert_eq!(watchdog("watchdog_timeout=7"), (true, 7));
+    assert_eq!(watchdog("watchdog watchdog_timeout=0"), (false, 0));
+    assert_eq!(parse("irq_ratelimit=0").options.irq_ratelimit, 0);
+}

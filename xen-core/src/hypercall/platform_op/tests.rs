@@ -308,8 +308,9 @@ fn processor_capabilities_lose_what_is_not_done() {
             ),
         )
     };
-    assert_eq!(pminfo(PM_CX, 0), Err(Errno::ENOSYS));
-    assert_eq!(pminfo(PM_PX, 0), Err(Errno::ENOSYS));
+    assert_eq!(pminfo(PM_CX, 0), Err(Errno::EINVAL), "no such processor");
+    assert_eq!(pminfo(PM_PX, 0), Err(Errno::EINVAL));
+    assert_eq!(pminfo(PM_TX, 0), Err(Errno::ENOSYS));
     assert_eq!(pminfo(9, 0), Err(Errno::EINVAL));
     assert_eq!(pminfo(PM_PDC, 0x1000), Err(Errno::EFAULT));
     let at = dom0.put(&hv, BUFFER, &[1u32, 1, 0x3fb]);
@@ -324,6 +325,48 @@ fn processor_capabilities_lose_what_is_not_done() {
     assert_eq!(dom0.load(&hv, at + 8).unwrap() as u32, 0x0fb);
     dom0.put(&hv, BUFFER, &[2u32, 1, 0]);
     assert_eq!(call(&hv, &mut dom0, &pdc), Err(Errno::EINVAL));
+}
+
+#[test]
+fn idle_and_performance_states_are_taken_by_acpi_number() {
+    let mut hv = world();
+    // The table calls the only processor 5.
+    hv.firmware.processors.push((0, 5));
+    let mut dom0 = PvGuest::dom0(&hv, 64);
+    let mut states = [ProcessorCx::new_zeroed(); 3];
+    (states[0].r#type, states[0].latency) = (1, 1);
+    (states[1].r#type, states[1].latency) = (9, 1);
+    (states[2].r#type, states[2].latency) = (2, 50);
+    let at = dom0.put(&hv, BUFFER, &states);
+    let mut send = |id, kind, count, states: u64| {
+        let mut arg = SetProcessorPminfo::new_zeroed();
+        (arg.id, arg.r#type) = (id, kind);
+        if kind == PM_CX {
+            let mut power = ProcessorPower::new_zeroed();
+            power.count = count;
+            power.states = GuestHandle::from_addr(states);
+            arg.u.set_power(power);
+        } else {
+            let mut perf = ProcessorPerformance::new_zeroed();
+            perf.flags = PxFlags::PSS.bits();
+            perf.state_count = count;
+            perf.states = GuestHandle::from_addr(states);
+            arg.u.set_perf(perf);
+        }
+        let arg = PlatformOpU::from_set_pminfo(arg);
+        call(&hv, &mut dom0, &op(PlatformCmd::SET_PROCESSOR_PMINFO, arg))
+    };
+    assert_eq!(send(0, PM_CX, 3, at), Err(Errno::EINVAL));
+    assert_eq!(send(5, PM_CX, 3, 0x1000), Err(Errno::EFAULT));
+    assert_eq!(send(5, PM_CX, 3, at), Ok(0));
+    assert_eq!(send(5, PM_PX, 0, at), Err(Errno::EINVAL));
+    assert_eq!(send(5, PM_PX, 1, at), Ok(0));
+    let lines = hv.power.describe();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(
+        lines[2],
+        "    C2: type[C2] latency[050] power[0] method[unused]"
+    );
 }
 
 #[test]

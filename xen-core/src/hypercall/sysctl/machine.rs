@@ -10,15 +10,14 @@ use hypercall_abi::sysctl::{
 
 use super::Call;
 use crate::boot::e820;
+use crate::boot::modules::PhysRange;
 use crate::cpu_policy::ApicIdFields;
 use crate::guest::GuestAccess;
 use crate::machine::{CpuMask, Machine};
-use crate::num::{CpuId, PAGE_SHIFT};
+use crate::num::{CpuId, Mfn, PAGE_SHIFT};
 
 /// All nodes, in `availheap`.
 const ALL_NODES: i32 = -1;
-/// Distance of a node from itself (ACPI specification, System Locality Distance Information Table).
-const LOCAL_DISTANCE: u32 = 10;
 
 impl<M: Machine> Call<'_, M> {
     /// Processors that can be named: one more than the highest number.
@@ -72,8 +71,8 @@ impl<M: Machine> Call<'_, M> {
             cores_per_socket: (count(in_socket) / threads).max(1),
             nr_cpus: count(places().count()),
             max_cpu_id: nr_cpus - 1,
-            nr_nodes: 1,
-            max_node_id: 0,
+            nr_nodes: hv.firmware.numa.nodes(),
+            max_node_id: hv.firmware.numa.nodes() - 1,
             cpu_khz: u32::try_from(hv.machine.tsc_khz()).unwrap_or(u32::MAX),
             capabilities: (Physcap::PV | Physcap::GNTTAB_V1).bits(),
             arch_capabilities: 0,
@@ -112,10 +111,15 @@ impl<M: Machine> Call<'_, M> {
             0 => u32::MAX,
             bits => bits.saturating_sub(PAGE_SHIFT),
         };
-        let pages = if arg.node == ALL_NODES || arg.node == 0 {
-            self.hv.mem.free_pages_between(low, high)
-        } else {
-            0
+        let numa = &self.hv.firmware.numa;
+        let node = u32::try_from(arg.node).ok();
+        let pages = match node.and_then(|node| numa.span(node)) {
+            // Widths are asked for of the whole machine only.
+            Some(span) => self.free_pages_in(span),
+            None if arg.node == ALL_NODES || arg.node == 0 => {
+                self.hv.mem.free_pages_between(low, high)
+            }
+            None => 0,
         };
         arg.avail_bytes = pages << PAGE_SHIFT;
         self.hv.machine.write(at, &arg)
@@ -134,7 +138,7 @@ impl<M: Machine> Call<'_, M> {
         if fits && !arg.cputopo.is_null() {
             for cpu in 0..arg.num_cpus {
                 let (core, socket, node) = match self.place(fields, cpu) {
-                    Some((core, socket)) => (core, socket, 0),
+                    Some((core, socket)) => (core, socket, self.node(cpu)),
                     None => (INVALID_CORE_ID, INVALID_SOCKET_ID, INVALID_NODE_ID),
                 };
                 let entry = SysctlCputopo { core, socket, node };
@@ -145,25 +149,48 @@ impl<M: Machine> Call<'_, M> {
         if fits { Ok(()) } else { Err(Errno::ENOBUFS) }
     }
 
-    /// All memory is one node.
+    /// The node of a processor.
+    fn node(&self, cpu: u32) -> u32 {
+        let apic_id = self.hv.machine.apic_id(CpuId(cpu));
+        apic_id.map_or(0, |apic_id| self.hv.firmware.numa.node_of(apic_id))
+    }
+
+    fn free_pages_in(&self, span: PhysRange) -> u64 {
+        let first = Mfn(span.start >> PAGE_SHIFT);
+        self.hv.mem.free_pages_in(first, span.len() >> PAGE_SHIFT)
+    }
+
+    /// Memory of the nodes, and how far they are apart.
     pub(super) fn nodes(
         &self,
         at: GuestHandle<SysctlNumainfo>,
         mut arg: SysctlNumainfo,
     ) -> Result<(), Errno> {
-        let machine = &self.hv.machine;
+        let (machine, numa) = (&self.hv.machine, &self.hv.firmware.numa);
+        let nodes = numa.nodes();
         let asked = !arg.meminfo.is_null() || !arg.distance.is_null();
-        let fits = !asked || arg.num_nodes >= 1;
-        arg.num_nodes = 1;
-        if fits && !arg.meminfo.is_null() {
-            let info = SysctlMeminfo {
-                memsize: self.ram_pages() << PAGE_SHIFT,
-                memfree: self.hv.mem.free_pages() << PAGE_SHIFT,
-            };
-            machine.write(arg.meminfo, &info)?;
-        }
-        if fits && !arg.distance.is_null() {
-            machine.write(arg.distance, &LOCAL_DISTANCE)?;
+        let fits = !asked || arg.num_nodes >= nodes;
+        arg.num_nodes = nodes;
+        for node in (0..nodes).filter(|_| fits) {
+            if !arg.meminfo.is_null() {
+                let info = match numa.span(node) {
+                    Some(span) => SysctlMeminfo {
+                        memsize: span.len(),
+                        memfree: self.free_pages_in(span) << PAGE_SHIFT,
+                    },
+                    None => SysctlMeminfo {
+                        memsize: self.ram_pages() << PAGE_SHIFT,
+                        memfree: self.hv.mem.free_pages() << PAGE_SHIFT,
+                    },
+                };
+                machine.write_at(arg.meminfo, node.into(), &info)?;
+            }
+            if !arg.distance.is_null() {
+                for to in 0..nodes {
+                    let place = u64::from(node) * u64::from(nodes) + u64::from(to);
+                    machine.write_at(arg.distance, place, &numa.distance(node, to))?;
+                }
+            }
         }
         machine.write(at, &arg)?;
         if fits { Ok(()) } else { Err(Errno::ENOBUFS) }

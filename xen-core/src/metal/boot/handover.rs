@@ -12,6 +12,7 @@ use hypercall_abi::xen::{Dom0VgaConsoleInfo, Dom0VgaConsoleInfoU, VgaTextMode3, 
 use xen_core::boot::efi::{self, EfiFacts};
 use xen_core::boot::firmware::FirmwareInfo;
 use xen_core::boot::modules::{Module, PhysRange};
+use xen_core::boot::numa::Numa;
 use xen_core::boot::options::{self, Options};
 use xen_core::boot::plan::{FRAME_RECORD_SIZE, Ranges};
 use xen_core::console::{Console, ConsoleSettings, Outlet};
@@ -24,8 +25,10 @@ use xen_core::domain::DomainTable;
 use xen_core::hypervisor::Hypervisor;
 use xen_core::irq::{Configuration, GsiDefault, IrqTable, McfgRange, SERIAL_VECTOR};
 use xen_core::machine::{Polarity, Trigger};
+use xen_core::mce::Telemetry;
 use xen_core::mm::{Memory, PageInfo};
 use xen_core::num::{CpuId, Gsi, Mfn, PAGE_SHIFT};
+use xen_core::pm::PowerStates;
 use xen_core::sched::{Policy, Scheduler, Settings};
 use xen_core::sync::{Rank, RankedMutex};
 use xen_core::time::{Timers, boot_time};
@@ -38,7 +41,7 @@ use crate::metal::machine::X86;
 use crate::metal::mem::layout::{DIRECT_MAP_BASE, FRAME_TABLE_BASE};
 use crate::metal::mem::ram::Ram;
 use crate::metal::time::{clock, cmos};
-use crate::metal::{HYPERVISOR, entry, panic, serial};
+use crate::metal::{HYPERVISOR, entry, panic, serial, watchdog};
 
 const _: () = assert!(size_of::<PageInfo>() as u64 == FRAME_RECORD_SIZE);
 
@@ -61,6 +64,7 @@ pub fn run(state: &BootState) -> ! {
         panic::fatal(format_args!("Could not construct domain 0: {error}"));
     }
     hypervisor.start_console_input();
+    start_watchdog(hypervisor, state);
     smp::release();
     entry::enter_guests()
 }
@@ -87,22 +91,40 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         sched,
         timers: Timers::new(percpu::count()),
         irqs: IrqTable::new(interrupt_configuration(state)),
+        machine_checks: Telemetry::default(),
+        power: PowerStates::default(),
         console,
         wallclock: RankedMutex::new(Rank::Machine, boot_time(cmos::read(), clock::now_ns())),
         e820,
-        firmware: FirmwareInfo {
-            keyboard_flags: state.keyboard_flags,
-            efi: state.efi.clone().map(|system_table| EfiFacts {
-                system_table,
-                memory_map: efi::memory_map(state.boot.efi_memory_map.unwrap_or_default())
-                    .collect(),
-            }),
-            ..FirmwareInfo::default()
-        },
+        firmware: firmware(state),
         options: state.options.clone(),
         command_line: String::from(state.boot.command_line),
         build_id: super::build_id::read(),
         machine,
+    }
+}
+
+/// What ACPI, EFI and the BIOS told. Not inlined: its temporaries would stay on the stack for all of boot.
+#[inline(never)]
+fn firmware(state: &BootState) -> FirmwareInfo {
+    let cpus = state.acpi.madt.iter().flat_map(|madt| &madt.cpus);
+    let numa = Numa::new(
+        &state.acpi.srat,
+        state.acpi.slit.as_ref(),
+        state.boot.memory.ram(),
+    );
+    if numa.nodes() > 1 {
+        log::info!("{} NUMA nodes", numa.nodes());
+    }
+    FirmwareInfo {
+        keyboard_flags: state.keyboard_flags,
+        processors: cpus.map(|cpu| (cpu.apic_id, cpu.acpi_id)).collect(),
+        numa,
+        efi: state.efi.clone().map(|system_table| EfiFacts {
+            system_table,
+            memory_map: efi::memory_map(state.boot.efi_memory_map.unwrap_or_default()).collect(),
+        }),
+        ..FirmwareInfo::default()
     }
 }
 
@@ -206,6 +228,26 @@ fn reserve_serial_interrupt(hypervisor: &Hypervisor<X86>, state: &BootState) {
     {
         Ok(()) => serial::enable_interrupt(),
         Err(error) => log::warn!("Serial line without interrupt (GSI {}): {error:?}", gsi.0),
+    }
+}
+
+/// The watchdog's timer is the ISA bus's interrupt 0, wherever that is wired.
+fn start_watchdog(hypervisor: &Hypervisor<X86>, state: &BootState) {
+    let Some(madt) = state.acpi.madt.as_ref().filter(|_| state.options.watchdog) else {
+        return;
+    };
+    let gsi = Gsi(madt.isa(0).gsi);
+    let reserved = hypervisor
+        .irqs
+        .reserve_gsi(&hypervisor.machine, gsi, None, CpuId(0));
+    let timeout = state.options.watchdog_timeout;
+    if reserved.is_ok() && watchdog::start(gsi, timeout) {
+        log::info!(
+            "Watchdog enabled: {timeout} seconds, by NMI of GSI {}",
+            gsi.0
+        );
+    } else {
+        log::warn!("No watchdog: GSI {} cannot be had", gsi.0);
     }
 }
 

@@ -26,6 +26,8 @@ pub struct PerCpu {
     pending: [AtomicU64; 4],
     /// A non-maskable interrupt arrived.
     nmi: AtomicBool,
+    /// A machine check arrived; its error is in the banks.
+    machine_check: AtomicBool,
     /// CR4 bits of the hypervisor; guests' come on top.
     pub host_cr4: AtomicU64,
     /// The library's state of this CPU, borrowed once per entry.
@@ -79,6 +81,7 @@ impl PerCpu {
             apic_id,
             pending: Default::default(),
             nmi: AtomicBool::new(false),
+            machine_check: AtomicBool::new(false),
             host_cr4: AtomicU64::new(0),
             local: UnsafeCell::new(CpuLocal::new(CpuId(number))),
             tss,
@@ -120,9 +123,16 @@ impl PerCpu {
         None
     }
 
-    /// True if a vector or a non-maskable interrupt waits.
+    /// True if `vector` arrived and was not taken.
+    pub fn has_noted(&self, vector: u8) -> bool {
+        let word = &self.pending[usize::from(vector / 64)];
+        word.load(Ordering::Relaxed) & 1 << (vector % 64) != 0
+    }
+
+    /// True if a vector, a non-maskable interrupt or a machine check waits.
     pub fn has_pending(&self) -> bool {
         self.nmi.load(Ordering::Relaxed)
+            || self.machine_check.load(Ordering::Relaxed)
             || self
                 .pending
                 .iter()
@@ -132,6 +142,16 @@ impl PerCpu {
     /// Notes a non-maskable interrupt.
     pub fn note_nmi(&self) {
         self.nmi.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes a machine check.
+    pub fn note_machine_check(&self) {
+        self.machine_check.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the machine check.
+    pub fn take_machine_check(&self) -> bool {
+        self.machine_check.swap(false, Ordering::Relaxed)
     }
 
     /// Takes the non-maskable interrupt.

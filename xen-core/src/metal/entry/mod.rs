@@ -22,7 +22,7 @@ pub use frame::HypervisorFrame;
 use crate::metal::cpu::{control, debug, shootdown};
 use crate::metal::irq::lapic;
 use crate::metal::mem::stacks::{self, CpuTop};
-use crate::metal::{machine_check, panic, power};
+use crate::metal::{machine_check, panic, power, watchdog};
 
 /// CS of a frame made by SYSENTER: the processor does not tell it, and this is what guests get to see.
 const SYSENTER_CS: u64 = 3;
@@ -144,6 +144,7 @@ unsafe extern "C" fn guest_trap(regs: &mut CpuUserRegs) {
     // entries do not nest.
     let local = unsafe { cpu.local() };
     crate::metal::hypervisor().guest_trap(local, regs);
+    watchdog::note_progress();
 }
 
 /// Handles a vector that concerns the machine alone, at once wherever it comes in. False if it is another.
@@ -194,13 +195,16 @@ unsafe extern "C" fn debug_in_hypervisor(frame: &mut HypervisorFrame) {
 /// # Safety
 /// Called by trap.S only.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn nmi(_frame: &mut HypervisorFrame) {
+unsafe extern "C" fn nmi(frame: &mut HypervisorFrame) {
     power::stop_if_told();
+    if watchdog::look(frame) {
+        return;
+    }
     stacks::this_cpu().note_nmi();
     lapic::send_to_self(KICK_VECTOR.0);
 }
 
-/// A machine check.
+/// A machine check: a panic, or noted as a non-maskable interrupt is.
 ///
 /// # Safety
 /// Called by trap.S only.

@@ -15,6 +15,7 @@ const SELECT: u64 = 0x00;
 const WINDOW: u64 = 0x10;
 const REGISTER_VERSION: u32 = 1;
 const REGISTER_ENTRIES: u32 = 0x10;
+const ENTRY_NMI: u32 = 4 << 8;
 const ENTRY_ACTIVE_LOW: u32 = 1 << 13;
 const ENTRY_REMOTE_IRR: u32 = 1 << 14;
 const ENTRY_LEVEL: u32 = 1 << 15;
@@ -140,6 +141,19 @@ pub fn redirect(gsi: Gsi, apic_id: u32) -> bool {
     apic.registers
         .lock()
         .write(REGISTER_ENTRIES + 2 * input + 1, apic_id << 24);
+    true
+}
+
+/// Makes an input raise a non-maskable interrupt on all CPUs, at each edge. False if there is no such input.
+pub fn route_nmi_to_all(gsi: Gsi) -> bool {
+    const EVERYBODY: u32 = 0xff << 24;
+    let Some((apic, input)) = find(gsi) else {
+        return false;
+    };
+    let mut registers = apic.registers.lock();
+    registers.write(REGISTER_ENTRIES + 2 * input, ENTRY_MASKED);
+    registers.write(REGISTER_ENTRIES + 2 * input + 1, EVERYBODY);
+    registers.write(REGISTER_ENTRIES + 2 * input, ENTRY_NMI);
     true
 }
 

@@ -1,4 +1,4 @@
-//! TRUSTED: writes of a guest kernel to its read-only page tables.
+//! TRUSTED: writes of a guest kernel to its read-only page tables, and to device pages that it may only look at.
 //!
 //! Contract: abi-requirements 3.7. The faulting instruction is decoded once and turned into an operation on one whole
 //! L1 entry, which goes through the same checks as mmu_update. What is not understood stays a #PF of the guest.
@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use hypercall_abi::arch_x86::CpuUserRegs;
+use iced_x86::Instruction;
 
 use super::fetch::{Fetched, Snapshot, segment_base};
 use crate::domain::{Domain, VcpuCtx};
@@ -24,6 +25,73 @@ use crate::pv::mm::{L1Operation, L1Written, emulated_write, walk};
 /// Times a read-modify-write is tried against other vCPUs that change the same entry. The guest executes the
 /// instruction again after that.
 const ATTEMPTS: usize = 16;
+
+/// The instruction that faulted at `addr`, if it is one that stores there.
+fn faulting_store<M: Machine>(
+    hv: &Hypervisor<M>,
+    ctx: &VcpuCtx,
+    regs: &CpuUserRegs,
+    addr: u64,
+) -> Option<(Instruction, CodeWidth, Store)> {
+    let machine = &hv.machine;
+    let fetched = Snapshot::take(machine, ctx, regs).and_then(|snapshot| snapshot.decode(regs.rip));
+    let Ok(Fetched {
+        instruction,
+        width: width @ CodeWidth::Bits64,
+    }) = fetched
+    else {
+        return None;
+    };
+    let store = Store::decode(
+        &instruction,
+        regs,
+        |segment| segment_base(machine, segment),
+        |from, bytes| {
+            let mut buffer = [0; 8];
+            let part = buffer.get_mut(..bytes as usize)?;
+            let last = from.checked_add(u64::from(bytes) - 1)?;
+            if !is_guest_address(from) || !is_guest_address(last) {
+                return None;
+            }
+            machine.copy_from_guest(from, part).ok()?;
+            Some(u64::from_le_bytes(buffer))
+        },
+    );
+    // XSA-123, XSA-195: the operand as decoded must lie in the page that faulted.
+    let store = store.filter(|store| store.addr / PAGE_SIZE == addr / PAGE_SIZE)?;
+    Some((instruction, width, store))
+}
+
+/// Deals with a write fault at `addr` on a device page that nobody may write (an IO-APIC's, a table of MSI-X): the write
+/// has no effect, as on Xen. False: the fault is the guest's own.
+pub fn write_to_device<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    ctx: &mut VcpuCtx,
+    regs: &mut CpuUserRegs,
+    addr: u64,
+) -> bool {
+    let found = ctx
+        .kernel_root
+        .and_then(|root| walk(&hv.machine, root, addr));
+    let Some(found) = found.filter(|found| found.entry & RW == 0) else {
+        return false;
+    };
+    let read_only = || hv.mem.iomem_is_read_only(found.mfn) || hv.irqs.is_msix_table(found.mfn);
+    if !domain.privileges.hardware || !hv.mem.is_device(found.mfn) || !read_only() {
+        return false;
+    }
+    let Some((instruction, width, store)) = faulting_store(hv, ctx, regs, addr) else {
+        return false;
+    };
+    // What needs the old value would have to read the device.
+    if !store.replaces() {
+        return false;
+    }
+    store.finish(regs, 0);
+    super::retire(ctx, regs, instruction.len(), width);
+    true
+}
 
 /// Deals with a write fault at `addr` on a present page in guest kernel mode. False: it is the guest's own.
 pub fn write_to_page_table<M: Machine>(
@@ -48,31 +116,7 @@ pub fn write_to_page_table<M: Machine>(
     if kind.kind() != PageType::L1 || !kind.is_valid() {
         return false;
     }
-    let fetched = Snapshot::take(machine, ctx, regs).and_then(|snapshot| snapshot.decode(regs.rip));
-    let Ok(Fetched {
-        instruction,
-        width: width @ CodeWidth::Bits64,
-    }) = fetched
-    else {
-        return false;
-    };
-    let store = Store::decode(
-        &instruction,
-        regs,
-        |segment| segment_base(machine, segment),
-        |from, bytes| {
-            let mut buffer = [0; 8];
-            let part = buffer.get_mut(..bytes as usize)?;
-            let last = from.checked_add(u64::from(bytes) - 1)?;
-            if !is_guest_address(from) || !is_guest_address(last) {
-                return None;
-            }
-            machine.copy_from_guest(from, part).ok()?;
-            Some(u64::from_le_bytes(buffer))
-        },
-    );
-    // XSA-123, XSA-195: the operand as decoded must lie in the page that faulted.
-    let Some(store) = store.filter(|store| store.addr / PAGE_SIZE == addr / PAGE_SIZE) else {
+    let Some((instruction, width, store)) = faulting_store(hv, ctx, regs, addr) else {
         return false;
     };
     let index = (store.addr % PAGE_SIZE / 8) as usize;

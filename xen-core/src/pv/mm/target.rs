@@ -42,7 +42,8 @@ pub(super) fn get_l1<M: Machine>(
         if !asked || !iomem_permitted(&hv.mem, domain, target) {
             return Err(Errno::EPERM);
         }
-        let value = if hv.mem.iomem_is_read_only(target) {
+        let read_only = hv.mem.iomem_is_read_only(target) || hv.irqs.is_msix_table(target);
+        let value = if read_only {
             entry::without_write(value)
         } else {
             value

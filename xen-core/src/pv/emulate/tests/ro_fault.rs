@@ -2,9 +2,12 @@
 
 use core::sync::atomic::Ordering;
 
-use super::super::ro_fault::write_to_page_table;
+use super::super::ro_fault::{write_to_device, write_to_page_table};
 use super::*;
+use hypercall_abi::xen::HypercallNr;
+
 use crate::machine::Frames;
+use crate::num::Mfn;
 use crate::pv::mm::entry::{ACCESSED, PRESENT, RW};
 
 /// A page whose L1 entry the tests change.
@@ -67,6 +70,50 @@ fn a_plain_store_is_checked_and_adjusted_like_mmu_update() {
     bench.guest.regs.rsi = old;
     assert!(bench.at_entry(MOV));
     assert_eq!(bench.entry(), old);
+}
+
+#[test]
+fn stores_to_protected_device_pages_have_no_effect() {
+    const DEVICE: Mfn = Mfn(0xfeb00);
+    let mut bench = Bench::new(true);
+    bench.hv.mem.protect_iomem(DEVICE, 1);
+    let addr = bench.guest.va(TARGET);
+    let entry = DEVICE.addr() | PRESENT | RW | ACCESSED;
+    let args = [addr, entry, 0, 0, 0, 0];
+    let nr = HypercallNr::UPDATE_VA_MAPPING;
+    assert_eq!(bench.guest.hypercall(&bench.hv, nr, args), 0);
+    assert_eq!(bench.entry() & RW, 0, "mapped, but not writable");
+    let mut write = |bytes: &[u8]| {
+        bench.code(bytes);
+        let guest = &mut bench.guest;
+        guest.regs.rdi = addr;
+        let rip = guest.regs.rip;
+        let done = write_to_device(
+            &bench.hv,
+            &guest.domain,
+            &mut guest.ctx,
+            &mut guest.regs,
+            addr,
+        );
+        assert_eq!(
+            guest.regs.rip - rip,
+            if done { bytes.len() as u64 } else { 0 }
+        );
+        done
+    };
+    assert!(write(MOV));
+    assert!(!write(XCHG), "it would have to read the device");
+    // A page table is no device.
+    bench.guest.regs.rdi = bench.entry_va();
+    bench.code(MOV);
+    let (addr, guest) = (bench.entry_va(), &mut bench.guest);
+    assert!(!write_to_device(
+        &bench.hv,
+        &guest.domain,
+        &mut guest.ctx,
+        &mut guest.regs,
+        addr
+    ));
 }
 
 #[test]
