@@ -24,7 +24,7 @@ const TABLES_BASE_SIZE: u64 = 1 << 20;
 /// Tables of small pages at both ends of a region of the memory map.
 const TABLES_PER_REGION: u64 = 16 << 10;
 /// Stacks, descriptor window and system-call stubs of a processor, and what maps them.
-const TABLES_PER_CPU: u64 = 192 << 10;
+const TABLES_PER_CPU: u64 = 256 << 10;
 
 /// Ranges that the plan has to work around or hands out.
 pub type Ranges = ArrayVec<PhysRange, 320>;

@@ -167,13 +167,16 @@ fn checks_refuse_what_xen_refuses() {
     );
     let base = [version, linux];
     let with = |extra: Vec<u8>| check(&[base.concat(), extra]);
+    // What is no first domain may be a guest.
+    let as_dom0 = |extra: Vec<u8>| decode(&[base.concat(), extra].concat()).check_dom0();
+    assert_eq!(with(number_note(17, 0x8001)), Ok(()));
     assert_eq!(
-        with(number_note(17, 0x8001)),
+        as_dom0(number_note(17, 0x8001)),
         Err(KernelError::NotADom0Kernel)
     );
-    assert_eq!(with(number_note(17, 0x8801)), Ok(()));
+    assert_eq!(as_dom0(number_note(17, 0x8801)), Ok(()));
     assert_eq!(
-        with([number_note(17, 1), string_note(10, "dom0")].concat()),
+        as_dom0([number_note(17, 1), string_note(10, "dom0")].concat()),
         Ok(())
     );
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Stacks: five for each CPU, each of 64 KiB, aligned to its size, below it an unmapped guard of the same size. Of the
+//! Stacks: five for each CPU, each of 128 KiB, aligned to its size, below it an unmapped guard of the same size. Of the
 //! four interrupt stacks only the upper part is mapped.
 //!
 //! The alignment is how a CPU finds its own data: guests own both GS bases, so the stack pointer is the one register
@@ -12,7 +12,7 @@ use super::paging::{PAGE_SIZE, Rights, with_tables};
 use crate::metal::cpu::percpu::PerCpu;
 
 /// Bytes of a stack.
-pub const STACK_SIZE: u64 = 64 << 10;
+pub const STACK_SIZE: u64 = 128 << 10;
 /// Bytes of an interrupt stack that are mapped.
 const INTERRUPT_STACK_SIZE: u64 = 16 << 10;
 /// From one stack to the next: the stack and its guard.
