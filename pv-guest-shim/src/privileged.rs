@@ -1,7 +1,7 @@
 //! Privileged instructions that the hypervisor does not emulate, answered when they fault: INVLPG and HLT.
 //!
 //! Code written for a native kernel flushes by INVLPG and idles by HLT, both of which are #GP in ring 3.
-//! [`answer_faults`] makes the shim do what they ask for. All else that faults goes to its handler as before.
+//! `answer_faults` makes the shim do what they ask for. All else that faults goes to its handler as before.
 
 use crate::frame::Frame;
 

@@ -1,6 +1,6 @@
 //! The domain builder: puts a PV kernel into a new domain so that its first vCPU can run.
 //!
-//! [`kernel`] finds and unpacks the kernel's ELF; the plan of the guest's first memory is that of dom0's builder
+//! `kernel` finds and unpacks the kernel's ELF; the plan of the guest's first memory is that of dom0's builder
 //! (`xen_core::dom0::plan`), with the rings of store and console added; [`build`] carries the plan out by hypercalls and
 //! mappings, of which tests fake the other side.
 //!

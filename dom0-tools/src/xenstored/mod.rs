@@ -6,7 +6,7 @@
 //! * [`watch`], [`quota`], [`connection`], [`domain`]: who sees changes, who may have how much, who is there;
 //! * [`daemon`] and the files of its operations: one request in, answers, events and changes of state out. It reads no clock and no
 //!   file; whatever it needs from Xen it asks a [`platform::Platform`] for, so all of it runs in tests;
-//! * [`journal`], [`recovery`]: the state as an append-only log, and back;
+//! * [`journal`], `recovery`: the state as an append-only log, and back;
 //! * [`ring`], [`server`]: bytes from and to shared pages and sockets;
 //! * [`options`]: the command line.
 //!

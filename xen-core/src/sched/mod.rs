@@ -3,7 +3,7 @@
 //! Every processor has a run queue with a lock of its own. The policy is Xen's credit2 in what it promises, proportional
 //! share by weight with caps, soft and hard affinity, or `sched=null`: one vCPU per processor. Nothing here touches the
 //! machine: [`Scheduler`] is told the time and who stops, and answers who runs and which processor must look. Everyone
-//! wakes a vCPU through [`Hypervisor::wake`], never by touching a queue.
+//! wakes a vCPU through [`Hypervisor::wake`](crate::hypervisor::Hypervisor::wake), never by touching a queue.
 //!
 //! Whoever runs next is *claimed* ([`Vcpu::claim`]) while its queue is locked. A vCPU is claimed until its context is
 //! parked, so that no two processors ever run one.
