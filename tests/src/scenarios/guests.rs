@@ -13,7 +13,6 @@ pub fn scenarios() -> Vec<Scenario> {
             .expect("TOOLSTACK up")
             .check(check)
             .end(End::PowerOff)
-            .long()
     };
     vec![
         check(
@@ -25,7 +24,8 @@ pub fn scenarios() -> Vec<Scenario> {
             "guest-devices",
             "disks and network cards of a guest carry data, come and go",
             "guestdevices",
-        ),
+        )
+        .long(),
         check(
             "guest-errors",
             "wrong configurations are refused with the cause and the way out",
@@ -35,7 +35,8 @@ pub fn scenarios() -> Vec<Scenario> {
             "guest-kill",
             "kill -9 of the creator and the daemons leaves nothing behind",
             "guestkill",
-        ),
+        )
+        .long(),
         // dom0 has all memory and gives some up.
         Scenario::linux(
             "guest-demo",
@@ -56,7 +57,6 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect("^linux  ")
         .enter("xeno destroy linux && echo destroyed; poweroff\n")
         .expect("^destroyed")
-        .end(End::PowerOff)
-        .long(),
+        .end(End::PowerOff),
     ]
 }
