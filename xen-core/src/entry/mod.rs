@@ -15,7 +15,7 @@ use core::ops::ControlFlow;
 
 use hypercall_abi::arch_x86::CpuUserRegs;
 
-use crate::domain::{Callback, Vcpu, VcpuFlags};
+use crate::domain::{Callback, Vcpu, VcpuCtx, VcpuFlags};
 use crate::hypervisor::{CpuLocal, Hypervisor, Running};
 use crate::machine::Machine;
 use crate::mce::Urgency;
@@ -47,6 +47,18 @@ pub mod vector {
     pub const PF: u8 = 14;
     /// Machine check.
     pub const MC: u8 = 18;
+}
+
+/// The entry of the guest's handler for NMIs or machine checks. Without a handler they are discarded.
+fn unmaskable(ctx: &VcpuCtx, vector: u8) -> Option<Bounce> {
+    let trap = ctx.traps[usize::from(vector)];
+    (trap.address != 0).then_some(Bounce {
+        handler: Callback {
+            address: trap.address,
+            mask_events: trap.flags & 4 != 0,
+        },
+        error_code: None,
+    })
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -233,35 +245,13 @@ impl<M: Machine> Hypervisor<M> {
         let flags = vcpu.flags();
         if flags.contains(VcpuFlags::MCE_PENDING) && !ctx.mce_masked {
             vcpu.clear_flags(VcpuFlags::MCE_PENDING);
-            let trap = ctx.traps[usize::from(vector::MC)];
-            // As for NMIs.
-            if trap.address != 0 {
-                ctx.mce_masked = true;
-                let handler = Callback {
-                    address: trap.address,
-                    mask_events: trap.flags & 4 != 0,
-                };
-                bounce = Some(Bounce {
-                    handler,
-                    error_code: None,
-                });
-            }
+            bounce = unmaskable(ctx, vector::MC);
+            ctx.mce_masked = bounce.is_some();
         }
         if bounce.is_none() && flags.contains(VcpuFlags::NMI_PENDING) && !ctx.nmi_masked {
             vcpu.clear_flags(VcpuFlags::NMI_PENDING);
-            let trap = ctx.traps[usize::from(vector::NMI)];
-            // An NMI without a handler is discarded.
-            if trap.address != 0 {
-                ctx.nmi_masked = true;
-                let handler = Callback {
-                    address: trap.address,
-                    mask_events: trap.flags & 4 != 0,
-                };
-                bounce = Some(Bounce {
-                    handler,
-                    error_code: None,
-                });
-            }
+            bounce = unmaskable(ctx, vector::NMI);
+            ctx.nmi_masked = bounce.is_some();
         }
         let info = vcpu.info();
         if bounce.is_none() && info.is_some_and(|info| info.upcall_due(machine)) {

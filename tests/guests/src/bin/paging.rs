@@ -72,9 +72,9 @@ mod guest {
 
         // A page table must not be mapped writable.
         let root = PhysFrame::containing_address(x86_64::PhysAddr::new(mapper.root() << 12));
-        // SAFETY: refused.
-        let refused =
-            unsafe { mapper.map_to(page, root, Flags::PRESENT | Flags::WRITABLE, &mut frames) };
+        let rights = Flags::PRESENT | Flags::WRITABLE;
+        // SAFETY: nothing is mapped at the page, and the hypervisor refuses a writable mapping of a page table.
+        let refused = unsafe { mapper.map_to(page, root, rights, &mut frames) };
         assert!(matches!(refused, Err(MapToError::FrameAllocationFailed)));
         log::info!("refused: {:?}", mapper.refusal());
 
