@@ -17,7 +17,8 @@ const GUESTS: [(&str, &[u8]); 3] = [
 ];
 
 /// Checks of guests, under `/checks`.
-const CHECKS: [(&str, &[u8]); 4] = [
+const CHECKS: [(&str, &[u8]); 5] = [
+    ("memory", include_bytes!("../../dom0/checks/memory")),
     ("guestlife", include_bytes!("../../dom0/checks/guestlife")),
     (
         "guestdevices",
