@@ -49,18 +49,24 @@ impl<M: Machine> Hypervisor<M> {
         result
     }
 
-    /// Does `work` while `vcpu`, which is not the caller, does not execute the guest.
+    /// Does `work` while `vcpu`, which is not the `caller`, does not execute the guest.
     ///
     /// # Errors
-    /// As `work`; preempted while it is on its way off another processor.
+    /// As `work`; preempted while it is on its way off another processor, or if the caller is itself to stop: two vCPUs
+    /// that stop each other would wait for ever.
     pub fn vcpu_at_rest<T>(
         &self,
         domain: &Arc<Domain>,
         vcpu: &Arc<Vcpu>,
+        caller: &Vcpu,
         work: impl FnOnce() -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         {
+            // One of the caller's own domain cannot stop it at the same time.
             let _life = domain.ending.lock();
+            if caller.flags().contains(VcpuFlags::PAUSED) {
+                return Err(Stop::Preempted);
+            }
             vcpu.set_flags(VcpuFlags::PAUSED);
         }
         if vcpu.is_running() {

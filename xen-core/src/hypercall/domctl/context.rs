@@ -56,7 +56,7 @@ impl<M: Machine> Call<'_, M> {
         vcpu: &Arc<Vcpu>,
         work: impl FnOnce(&mut VcpuCtx) -> Result<T, Errno>,
     ) -> Result<T, Stop> {
-        self.hv.vcpu_at_rest(target, vcpu, || {
+        self.hv.vcpu_at_rest(target, vcpu, self.vcpu, || {
             let mut parked = vcpu.parked.lock();
             // Absent while its pages are being validated for somebody else's call.
             let ctx = parked.as_mut().ok_or(Stop::Preempted)?;

@@ -10,7 +10,7 @@ use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{MemoryExchange, MemoryOp};
 
 use super::continued;
-use super::reservation::set_m2p;
+use super::reservation::{enter_m2p, set_m2p};
 use crate::domain::Domain;
 use crate::guest::GuestAccess;
 use crate::hypercall::Call;
@@ -92,8 +92,8 @@ impl<M: Machine> Call<'_, M> {
     ) -> Result<(), Errno> {
         let hv = self.hv;
         let (old, new) = (&request.r#in, &request.out);
-        let mut fresh = Vec::new();
-        let mut taken = Vec::new();
+        let mut fresh = room(chunk.out_shift)?;
+        let mut taken = room(chunk.in_shift + old.extent_order)?;
         let ready = self
             .allocate_chunk(request, options, chunk, &mut fresh)
             .and_then(|()| {
@@ -133,7 +133,7 @@ impl<M: Machine> Call<'_, M> {
             // The pages are the domain's in any case; if it cannot be told, that is its own doing.
             let told = hv.machine.read_at(new.extent_start, i).and_then(|pfn| {
                 for page in 0..1u64 << new.extent_order {
-                    set_m2p(&hv.machine, start.offset(page), Pfn(pfn).offset(page));
+                    enter_m2p(hv, target.id, start.offset(page), Pfn(pfn).offset(page));
                 }
                 hv.machine.write_at(new.extent_start, i, &start.0)
             });
@@ -158,5 +158,30 @@ impl<M: Machine> Call<'_, M> {
             fresh.push(start.ok_or(Errno::ENOMEM)?);
         }
         Ok(())
+    }
+}
+
+/// Room for `1 << shift` frame numbers. The control domain may ask for more than the heap keeps in reserve.
+///
+/// # Errors
+/// `ENOMEM`
+fn room(shift: u32) -> Result<Vec<Mfn>, Errno> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(1usize << shift)
+        .map_err(|_| Errno::ENOMEM)?;
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use hypercall_abi::errno::Errno;
+
+    use super::room;
+
+    #[test]
+    fn too_long_a_list_is_an_error_not_the_end() {
+        // What one chunk of the largest order holds, and what no heap has.
+        assert!(room(18).is_ok_and(|list| list.capacity() >= 1 << 18));
+        assert_eq!(room(60), Err(Errno::ENOMEM));
     }
 }

@@ -14,6 +14,7 @@ use super::{OP_BITS, continued};
 use crate::domain::Domain;
 use crate::guest::GuestAccess;
 use crate::hypercall::Call;
+use crate::hypervisor::Hypervisor;
 use crate::machine::{Frames, Machine};
 use crate::mm::AllocOptions;
 use crate::num::{Mfn, PAGE_SHIFT, Pfn};
@@ -173,7 +174,7 @@ impl<M: Machine> Call<'_, M> {
         let pfn = Pfn(self.hv.machine.read_at(request.extent_start, index)?);
         let first = self.new_extent(target, request.extent_order, options)?;
         for i in 0..1u64 << request.extent_order {
-            set_m2p(&self.hv.machine, first.offset(i), pfn.offset(i));
+            enter_m2p(self.hv, target.id, first.offset(i), pfn.offset(i));
         }
         self.hv
             .machine
@@ -217,6 +218,14 @@ impl<M: Machine> Call<'_, M> {
         }
         self.hv.mem.claim(&target.pages, request.nr_extents)?;
         Ok(0)
+    }
+}
+
+/// Enters a page that was just given to `owner` in the machine-to-physical table. Another vCPU of the domain may have
+/// given it up meanwhile: the entry is then another domain's.
+pub(super) fn enter_m2p<M: Machine>(hv: &Hypervisor<M>, owner: DomId, mfn: Mfn, pfn: Pfn) {
+    if let Some(_page) = hv.mem.get_page(mfn, owner) {
+        set_m2p(&hv.machine, mfn, pfn);
     }
 }
 

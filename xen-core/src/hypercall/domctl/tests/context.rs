@@ -309,3 +309,32 @@ fn msrs_go_along_if_they_hold_anything() {
     assert_eq!(ask(&mut scene, set, 1, false), Err(Errno::EINVAL));
     assert_eq!(ask(&mut scene, set, 8, false), Err(Errno::EINVAL));
 }
+
+#[test]
+fn two_that_look_at_each_other_do_not_both_stop() {
+    let mut scene = Scene::new();
+    let other = scene.hv.create_vcpu(&scene.dom0.domain, VcpuId(1));
+    other.set_flags(VcpuFlags::INITIALISED);
+    other.set_running(Some(CpuId(1)));
+    let u = scene.arg(1);
+    let get = op(DomctlCmd::GETVCPUCONTEXT, 0, u);
+    let addr = scene.dom0.put(&scene.hv, ARG, &get);
+    let args = [addr, 0, 0, 0, 0, 0];
+    let caller = scene.dom0.vcpu.clone();
+    let mut ask = || {
+        scene
+            .dom0
+            .hypercall_once(&scene.hv, HypercallNr::DOMCTL, args)
+    };
+    // The other one was first, and waits for the caller.
+    caller.set_flags(VcpuFlags::PAUSED);
+    assert_eq!(ask(), Err(args));
+    assert!(!other.flags().contains(VcpuFlags::PAUSED));
+    // When it is done, it is the caller's turn.
+    caller.clear_flags(VcpuFlags::PAUSED);
+    assert_eq!(ask(), Err(args));
+    assert!(other.flags().contains(VcpuFlags::PAUSED));
+    other.set_running(None);
+    assert_eq!(ask(), Ok(0));
+    assert!(!other.flags().contains(VcpuFlags::PAUSED));
+}

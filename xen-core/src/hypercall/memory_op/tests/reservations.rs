@@ -7,6 +7,7 @@ use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{MemoryOp as Op, MemoryReservation};
 use hypercall_abi::xen::{DomId, HypercallNr};
 
+use super::super::reservation::enter_m2p;
 use super::{LIST, err, m2p, reservation};
 use crate::num::{Mfn, Pfn};
 use crate::sim::{PvGuest, audit, world};
@@ -188,4 +189,20 @@ fn claims_keep_memory_for_a_domain() {
         1
     );
     audit(&hv, &[&dom0, &domu]);
+}
+
+#[test]
+fn a_page_that_has_gone_to_another_domain_keeps_its_number() {
+    let hv = world();
+    let guest = PvGuest::unprivileged(&hv, 1, 64);
+    let other = PvGuest::unprivileged(&hv, 2, 64);
+    let (own, foreign) = (guest.mfn(Pfn(10)), other.mfn(Pfn(10)));
+    let before = m2p(&hv, foreign.0);
+    for mfn in [own, foreign] {
+        enter_m2p(&hv, guest.domain.id, mfn, Pfn(7));
+    }
+    assert_eq!(m2p(&hv, own.0), 7);
+    assert_eq!(m2p(&hv, foreign.0), before);
+    assert_ne!(before, 7);
+    audit(&hv, &[&guest, &other]);
 }
