@@ -17,7 +17,7 @@ mod vif;
 mod tests;
 
 pub use list::{BlockLine, NetworkLine, blocks, find_block, find_network, networks};
-pub use remove::{remove, remove_all};
+pub use remove::{remove, remove_all, remove_if_empty};
 pub use resolve::OpenDisk;
 pub use vbd::{attach as attach_disk, nodes as disk_nodes};
 pub use vif::{attach as attach_vif, join as join_vif, nodes as vif_nodes};

@@ -136,7 +136,15 @@ fn finish(tools: &Toolstack, domain: u16, kind: Kind, paths: &Paths) -> Result<(
     })
 }
 
-fn remove_if_empty(tools: &Toolstack, tx: crate::store::Tx, path: &str) -> Result<(), StoreError> {
+/// Removes the folder `path` if nothing is in it.
+///
+/// # Errors
+/// The store's.
+pub fn remove_if_empty(
+    tools: &Toolstack,
+    tx: crate::store::Tx,
+    path: &str,
+) -> Result<(), StoreError> {
     if tools
         .store
         .list(tx, path)?

@@ -88,11 +88,15 @@ fn remove_nodes(tools: &Toolstack, domain: u16, uuids: &[Uuid]) -> Result<(), To
         store.remove(tx, &home)?;
         store.remove(tx, &format!("/libxl/{domain}"))?;
         for kind in ["vbd", "vif", "console"] {
-            store.remove(tx, &format!("/local/domain/0/backend/{kind}/{domain}"))?;
-            store.remove(
-                tx,
-                &format!("/local/domain/0/error/backend/{kind}/{domain}"),
-            )?;
+            // A back end that lost its guest in the middle of connecting leaves its error in the second one.
+            for above in ["backend", "error/backend"] {
+                let above = format!("/local/domain/0/{above}/{kind}");
+                store.remove(tx, &format!("{above}/{domain}"))?;
+                device::remove_if_empty(tools, tx, &above)?;
+            }
+        }
+        for above in ["backend", "error/backend", "error"] {
+            device::remove_if_empty(tools, tx, &format!("/local/domain/0/{above}"))?;
         }
         Ok(())
     })

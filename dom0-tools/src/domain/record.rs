@@ -5,8 +5,9 @@
 //! that died.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -62,16 +63,22 @@ impl Held {
     /// The folder cannot be written.
     pub fn begin(record: Record) -> io::Result<Self> {
         fs::create_dir_all(FOLDER)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path(&record.uuid))?;
-        // A stale record of an earlier domain with this UUID may be held by a supervisor that is about to remove it.
-        file_lock::lock(&file, true)?;
-        let held = Self { file, record };
-        held.write()?;
-        Ok(held)
+        let path = path(&record.uuid);
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)?;
+            // A stale record of an earlier domain with this UUID may be held by a supervisor that is about to remove it: then
+            // what is locked is no record any more.
+            file_lock::lock(&file, true)?;
+            if is_at(&file, &path) {
+                let held = Self { file, record };
+                held.write()?;
+                return Ok(held);
+            }
+        }
     }
 
     /// Notes the domain's id.
@@ -93,11 +100,48 @@ impl Held {
     }
 
     fn write(&self) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&self.record)?;
-        self.file.set_len(0)?;
-        use std::io::Seek as _;
-        (&self.file).rewind()?;
-        (&self.file).write_all(&text)
+        overwrite(&self.file, serde_json::to_vec_pretty(&self.record)?)
+    }
+}
+
+/// Replaces the contents of `file` in one step: whoever writes may be killed between two, and must not leave half a record.
+/// Blanks, which JSON ignores, take the place of what a longer text had at its end.
+fn overwrite(file: &File, mut text: Vec<u8>) -> io::Result<()> {
+    let before = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if text.len() < before {
+        text.resize(before, b' ');
+    }
+    file.write_all_at(&text, 0)
+}
+
+/// Whether `path` names the open `file`, which somebody else may have removed.
+fn is_at(file: &File, path: &Path) -> bool {
+    let Ok(open) = file.metadata() else {
+        return false;
+    };
+    fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()))
+}
+
+/// Removes files that are no record: of creators that were killed before they wrote theirs, and so before they made a domain.
+pub fn remove_unwritten() {
+    remove_unwritten_in(Path::new(FOLDER));
+}
+
+fn remove_unwritten_in(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let is_empty = || fs::metadata(&path).is_ok_and(|named| named.len() == 0);
+        if !is_empty() {
+            continue;
+        }
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        // Locked: its creator is about to write it, and may have done so meanwhile.
+        let free = file_lock::lock(&file, false).unwrap_or(false);
+        if free && is_at(&file, &path) && is_empty() {
+            let _ = fs::remove_file(&path);
+        }
     }
 }
 
@@ -147,5 +191,60 @@ pub(super) fn rename(domain: u16, name: &str) {
         held.record.config.name = name.to_owned();
         // The record is for restarts only: the store's name is what counts now.
         let _ = held.write();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("xeno-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_shorter_text_leaves_nothing_of_a_longer_one() {
+        let folder = folder("overwrite");
+        let path = folder.join("record.json");
+        let file = File::create(&path).unwrap();
+        overwrite(&file, b"{\"phase\": \"building\"}".to_vec()).unwrap();
+        overwrite(&file, b"{\"phase\": \"ready\"}".to_vec()).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(value, serde_json::json!({"phase": "ready"}));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn empty_files_go_unless_their_creator_is_at_work() {
+        let folder = folder("unwritten");
+        let [left, held, written] =
+            ["left", "held", "written"].map(|name| folder.join(format!("{name}.json")));
+        File::create(&left).unwrap();
+        let creator = File::create(&held).unwrap();
+        assert!(file_lock::lock(&creator, false).unwrap());
+        fs::write(&written, "{}").unwrap();
+        remove_unwritten_in(&folder);
+        assert!(!left.exists());
+        assert!(held.exists());
+        assert!(written.exists());
+        drop(creator);
+        remove_unwritten_in(&folder);
+        assert!(!held.exists());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_removed_file_is_not_at_its_path() {
+        let folder = folder("removed");
+        let path = folder.join("record.json");
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path));
+        let _other = File::create(&path).unwrap();
+        assert!(!is_at(&file, &path));
+        fs::remove_dir_all(folder).unwrap();
     }
 }

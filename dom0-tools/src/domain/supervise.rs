@@ -76,6 +76,7 @@ pub fn supervise() -> Result<(), ToolError> {
 fn watch(tools: &Toolstack) -> Result<std::convert::Infallible, ToolError> {
     tools.store.watch("@releaseDomain", "end")?;
     loop {
+        record::remove_unwritten();
         for record in record::all() {
             if let Err(error) = look_after(tools, &record) {
                 eprintln!("{} ({}): {error}", record.config.name, record.uuid);
