@@ -24,8 +24,7 @@ pub fn scenarios() -> Vec<Scenario> {
             "guest-devices",
             "disks and network cards of a guest carry data, come and go",
             "guestdevices",
-        )
-        .long(),
+        ),
         check(
             "guest-errors",
             "wrong configurations are refused with the cause and the way out",
