@@ -1,0 +1,5 @@
+//! Hardware-virtualized guests (PVH and HVM): what does not depend on the processor's vendor.
+//!
+//! Contract: public headers arch-x86/hvm/save.h, hvm/hvm_op.h, hvm/params.h; Intel SDM volume 3, AMD APM volume 2.
+
+pub mod lapic;
