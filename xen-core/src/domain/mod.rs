@@ -1,10 +1,10 @@
 //! A domain: the aggregate that owns memory, vCPUs, ports and grants.
 
 pub mod access;
+pub mod audit;
 mod create;
 mod destroy;
 mod heap;
-mod holders;
 mod info;
 mod info_page;
 mod lifecycle;

@@ -97,6 +97,7 @@ impl<M: Machine> Hypervisor<M> {
     fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
         loop {
             self.take_arrivals(cpu);
+            self.audit_if_due(cpu);
             self.feed_heap();
             if self.reschedule(cpu, regs).is_continue() {
                 continue;

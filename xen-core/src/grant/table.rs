@@ -9,7 +9,7 @@ use hypercall_abi::xen::DomId;
 
 use super::active::{Active, Use};
 use super::entry;
-use super::maptrack::MapTrack;
+use super::maptrack::{MapTrack, Mapping};
 use crate::machine::Frames;
 use crate::mm::{Memory, PageRef, WritableRef};
 use crate::num::{GrantRef, Mfn, WORDS_PER_PAGE};
@@ -158,6 +158,31 @@ impl GrantTable {
                 let active = given.active(mapping.reference)?;
                 Some((active.frame, !mapping.readonly))
             })
+            .collect()
+    }
+
+    /// All mappings that the domain has.
+    #[must_use]
+    pub fn all_mappings(&self) -> Vec<Mapping> {
+        self.mapped.lock().mappings()
+    }
+
+    /// Whether the domain, at its end, has begun to give up its mappings.
+    #[must_use]
+    pub fn are_given_up(&self) -> bool {
+        self.mapped.lock().is_closed()
+    }
+
+    /// The grants that are in use.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<(GrantRef, Active)> {
+        let given = self.given.lock();
+        let entries = given.frames.iter().flat_map(|frame| &frame.active);
+        (0..)
+            .map(GrantRef)
+            .zip(entries)
+            .filter(|(_, active)| !active.pins.is_empty())
+            .map(|(reference, active)| (reference, *active))
             .collect()
     }
 

@@ -68,6 +68,7 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
         }),
         machine_checks: Telemetry::default(),
         power: PowerStates::default(),
+        audits: crate::domain::audit::AuditRequests::default(),
         console: Console::default(),
         wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),
         policies,

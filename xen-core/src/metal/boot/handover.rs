@@ -92,6 +92,7 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
         timers: Timers::new(percpu::count()),
         irqs: IrqTable::new(interrupt_configuration(state)),
         machine_checks: Telemetry::default(),
+        audits: xen_core::domain::audit::AuditRequests::default(),
         power: PowerStates::default(),
         console,
         wallclock: RankedMutex::new(Rank::Machine, boot_time(cmos::read(), clock::now_ns())),
