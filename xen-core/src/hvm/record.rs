@@ -1,7 +1,7 @@
 //! The state of a vCPU as records of a saved domain (public header arch-x86/hvm/save.h).
 
-use hypercall_abi::arch_x86::CpuUserRegs;
 use hypercall_abi::arch_x86::hvm::save::{HvmHwCpu, HvmHwCpuFlags};
+use hypercall_abi::arch_x86::{CpuUserRegs, VcpuGuestContext, VgcfFlags};
 use hypercall_abi::errno::Errno;
 use zerocopy::FromZeros;
 
@@ -185,6 +185,44 @@ pub fn load_cpu(
         fpu::load_fxsave_image(ctx, &record.fpu_regs);
     }
     Ok(())
+}
+
+/// The state of a vCPU at rest in the form that PV guests have (XEN_DOMCTL_getvcpucontext), as far as it fits.
+pub fn describe(ctx: &VcpuCtx, hvm: &HvmVcpu, online: bool, out: &mut VcpuGuestContext) {
+    let mut flags = VgcfFlags::I387_VALID;
+    flags.set(VgcfFlags::IN_KERNEL, hvm.state.cpl == 0);
+    flags.set(VgcfFlags::ONLINE, online);
+    out.flags = flags.bits();
+    out.fpu_ctxt.x = fpu::fxsave_image(ctx);
+    let s = &hvm.state;
+    out.user_regs = ctx.regs;
+    out.user_regs.cs = s.cs.selector;
+    out.user_regs.ss = s.ss.selector;
+    out.user_regs.ds = s.ds.selector;
+    out.user_regs.es = s.es.selector;
+    out.user_regs.fs = s.fs.selector;
+    out.user_regs.gs = s.gs.selector;
+    out.fs_base = s.fs.base;
+    (out.gs_base_kernel, out.gs_base_user) = if s.cpl == 0 {
+        (s.gs.base, s.kernel_gs_base)
+    } else {
+        (s.kernel_gs_base, s.gs.base)
+    };
+    out.ctrlreg[0] = s.cr0;
+    out.ctrlreg[2] = s.cr2;
+    out.ctrlreg[3] = s.cr3;
+    out.ctrlreg[4] = s.cr4;
+    out.debugreg[..4].copy_from_slice(&s.debug_addresses);
+    (out.debugreg[6], out.debugreg[7]) = (s.dr6, s.dr7);
+}
+
+/// Takes over what such a context can change (XEN_DOMCTL_setvcpucontext): general registers and breakpoints.
+pub fn take_over(ctx: &mut VcpuCtx, hvm: &mut HvmVcpu, guest: &VcpuGuestContext) {
+    ctx.regs = guest.user_regs;
+    ctx.regs.rflags = ctx.regs.rflags & RFLAGS_KNOWN | RFLAGS_ONE;
+    hvm.state
+        .debug_addresses
+        .copy_from_slice(&guest.debugreg[..4]);
 }
 
 fn pending(record: &HvmHwCpu) -> Option<HvmEvent> {

@@ -16,6 +16,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::Call;
 use crate::domain::{Callback, Domain, Vcpu, VcpuCtx, VcpuFlags};
 use crate::guest::GuestAccess;
+use crate::hvm::record;
 use crate::machine::Machine;
 use crate::num::{VcpuId, is_canonical};
 use crate::outcome::Stop;
@@ -70,7 +71,7 @@ impl<M: Machine> Call<'_, M> {
         arg: DomctlVcpucontext,
     ) -> Result<(), Stop> {
         let hv = self.hv;
-        if target.id == self.domain.id || target.is_translated() {
+        if target.id == self.domain.id {
             return Err(Errno::EINVAL.into());
         }
         let vcpu = Self::find(target, arg.vcpu, Errno::EINVAL)?;
@@ -81,7 +82,15 @@ impl<M: Machine> Call<'_, M> {
         hv.machine.read_bytes(arg.ctxt.addr(), &mut guest[..])?;
         let guest: VcpuGuestContext = zerocopy::transmute!(*guest);
         hv.at_rest(target, || {
-            self.take_over(target, vcpu, &guest)?;
+            if target.is_translated() {
+                let mut parked = vcpu.parked.lock();
+                let ctx = parked.as_deref_mut().ok_or(Stop::Preempted)?;
+                let mut hvm = ctx.hvm.take().ok_or(Errno::EINVAL)?;
+                record::take_over(ctx, &mut hvm, &guest);
+                ctx.hvm = Some(hvm);
+            } else {
+                self.take_over(target, vcpu, &guest)?;
+            }
             if vcpu.id.0 == 0 {
                 // The toolstack has cleared the shared page.
                 hv.publish_wallclock(target);
@@ -156,7 +165,13 @@ impl<M: Machine> Call<'_, M> {
         }
         let mut out = Box::new(VcpuGuestContext::new_zeroed());
         self.with_context(target, vcpu, |ctx| {
-            context::describe(self.hv, target, vcpu, ctx, &mut out);
+            match &ctx.hvm {
+                None => context::describe(self.hv, target, vcpu, ctx, &mut out),
+                Some(hvm) => {
+                    let online = !vcpu.flags().contains(VcpuFlags::DOWN);
+                    record::describe(ctx, hvm, online, &mut out);
+                }
+            }
             Ok(())
         })?;
         self.hv

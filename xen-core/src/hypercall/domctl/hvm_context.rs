@@ -14,13 +14,15 @@ use hypercall_abi::hvm::save::HvmSaveDescriptor;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::Call;
-use crate::domain::{Domain, Vcpu, VcpuFlags};
+use crate::cpu_policy::CpuPolicy;
+use crate::domain::{Domain, Vcpu, VcpuCtx, VcpuFlags};
 use crate::guest::GuestAccess;
 use crate::hvm::record;
 use crate::machine::{CpuidLeaf, Machine};
 use crate::num::VcpuId;
 use crate::outcome::Stop;
 use crate::pv::emulate::msr::machine_check_capabilities;
+use crate::pv::fpu;
 
 /// Bytes of the CPU record without its last two fields, as older hypervisors wrote it.
 const OLD_CPU_SIZE: usize = 1024;
@@ -40,7 +42,31 @@ impl Records {
         self.0.extend_from_slice(head.as_bytes());
         self.0.extend_from_slice(body.as_bytes());
     }
+
+    /// The XSAVE state of a vCPU, on processors that have it.
+    fn extended(&mut self, instance: u32, ctx: &VcpuCtx, host: &CpuPolicy) {
+        let mask = host.xcr0_mask();
+        if mask == 0 {
+            return;
+        }
+        let size = (host.xstate_size(ctx.xcr0_accum) as usize).min(ctx.fpu.len());
+        let head = HvmSaveDescriptor {
+            typecode: CPU_XSAVE,
+            instance: instance as u16,
+            length: (XSAVE_HEAD + size) as u32,
+        };
+        self.0.extend_from_slice(head.as_bytes());
+        for word in [mask, ctx.xcr0, ctx.xcr0_accum] {
+            self.0.extend_from_slice(&word.to_le_bytes());
+        }
+        self.0.extend_from_slice(&ctx.fpu[..size]);
+    }
 }
+
+/// CPU_XSAVE_CODE: the header has no code for it, since its length varies.
+const CPU_XSAVE: HvmSaveCode = HvmSaveCode(16);
+/// Bytes of that record before the XSAVE area: components of the host, XCR0, all bits it ever had.
+const XSAVE_HEAD: usize = 24;
 
 fn header(cpuid: CpuidLeaf, khz: u64) -> HvmSaveHeader {
     let mut header = HvmSaveHeader::new_zeroed();
@@ -75,6 +101,7 @@ impl<M: Machine> Call<'_, M> {
             if !vcpu.flags().contains(VcpuFlags::DOWN) {
                 out.add(HvmSaveCode::CPU, id, &record::save_cpu(ctx, hvm, tsc));
             }
+            out.extended(id, ctx, &self.hv.policies.host);
             out.add(HvmSaveCode::LAPIC, id, &hvm.lapic.save());
             out.add(HvmSaveCode::LAPIC_REGS, id, &hvm.lapic.save_regs(now));
             out.add(HvmSaveCode::MTRR, id, &hvm.mtrr.save());
@@ -180,6 +207,7 @@ impl<M: Machine> Call<'_, M> {
         match head.typecode {
             HvmSaveCode::HEADER => return Ok(()),
             HvmSaveCode::CPU
+            | CPU_XSAVE
             | HvmSaveCode::LAPIC
             | HvmSaveCode::LAPIC_REGS
             | HvmSaveCode::MTRR
@@ -214,7 +242,7 @@ impl<M: Machine> Call<'_, M> {
     fn load_into(
         &self,
         target: &Domain,
-        ctx: &mut crate::domain::VcpuCtx,
+        ctx: &mut VcpuCtx,
         hvm: &mut crate::hvm::HvmVcpu,
         code: HvmSaveCode,
         body: &[u8],
@@ -230,6 +258,11 @@ impl<M: Machine> Call<'_, M> {
                 whole[..body.len()].copy_from_slice(body);
                 let record: HvmHwCpu = zerocopy::transmute!(whole);
                 record::load_cpu(ctx, hvm, &policy, &record, machine.tsc())
+            }
+            CPU_XSAVE => {
+                let (head, area) = body.split_at_checked(XSAVE_HEAD).ok_or(Errno::EINVAL)?;
+                let [_, xcr0, accumulated] = whole::<[u64; 3]>(head)?;
+                fpu::set_extended(ctx, &policy, xcr0, accumulated, area)
             }
             HvmSaveCode::LAPIC => hvm.lapic.load(&whole::<HvmHwLapic>(body)?),
             HvmSaveCode::LAPIC_REGS => {

@@ -70,8 +70,11 @@ impl<M: Machine> Call<'_, M> {
         }
         let machine = &self.hv.machine;
         for index in 0..arg.num {
-            let mfn = Mfn(machine.read_at(arg.array, index)?);
-            let kind = frame_type(&self.hv.mem, mfn, target.id);
+            let number = machine.read_at(arg.array, index)?;
+            let kind = match target.frame(machine, number) {
+                Some(mfn) => frame_type(&self.hv.mem, mfn, target.id),
+                None => DOMCTL_PFINFO_XTAB,
+            };
             machine.write_at(arg.array, index, &u64::from(kind))?;
         }
         Ok(())

@@ -77,8 +77,22 @@ impl<M: Machine> Call<'_, M> {
             Op::GET_SHARING_FREED_PAGES | Op::GET_SHARING_SHARED_PAGES => 0,
             Op::REMOVE_FROM_PHYSMAP => self.remove_from_physmap(arg.cast())?,
             Op::SET_POD_TARGET | Op::GET_POD_TARGET => {
-                let request: PodTarget = self.argument(arg)?;
-                return self.not_for_pv(request.domid, Errno::EINVAL);
+                let mut request: PodTarget = self.argument(arg)?;
+                let target = self
+                    .hv
+                    .domain(self.domain, request.domid)
+                    .ok_or(Errno::ESRCH)?;
+                if !target.is_translated() {
+                    return Err(Errno::EINVAL.into());
+                }
+                if !self.domain.privileges.control {
+                    return Err(Errno::EPERM.into());
+                }
+                // Nothing is populated on demand, so there is nothing to have a target for.
+                request.tot_pages = target.pages.total_pages();
+                (request.pod_cache_pages, request.pod_entries) = (0, 0);
+                self.hv.machine.write(arg.cast(), &request)?;
+                0
             }
             Op::GET_VNUMAINFO => self.vnuma_info(arg.cast())?,
             Op::ACCESS_OP => {
@@ -114,13 +128,6 @@ impl<M: Machine> Call<'_, M> {
     fn named_domain(&self, arg: GuestHandle<MemoryDomain>) -> Result<Arc<Domain>, Errno> {
         let request = self.hv.machine.read(arg)?;
         self.target(request.domid)
-    }
-
-    /// Operations on guests whose addresses the hypervisor translates: no PV guest is one.
-    fn not_for_pv(&self, id: DomId, errno: Errno) -> HypercallResult {
-        // ABI: that the domain is none comes before who may ask.
-        self.hv.domain(self.domain, id).ok_or(Errno::ESRCH)?;
-        Err(errno.into())
     }
 
     fn reserved_device_memory(
