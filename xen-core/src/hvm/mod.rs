@@ -2,4 +2,8 @@
 //!
 //! Contract: public headers arch-x86/hvm/save.h, hvm/hvm_op.h, hvm/params.h; Intel SDM volume 3, AMD APM volume 2.
 
+pub mod control;
 pub mod lapic;
+pub mod msr;
+pub mod mtrr;
+pub mod params;
