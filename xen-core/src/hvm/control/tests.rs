@@ -1,6 +1,5 @@
 //! The rules of the manual, one by one and in any order.
 
-
 use proptest::prelude::*;
 
 use super::*;
