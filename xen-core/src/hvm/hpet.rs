@@ -287,9 +287,9 @@ impl Hpet {
         self.base_ns.checked_add(wait)
     }
 
-    /// Fires what is due: `fire` gets the route, and whether it is a level, which stays up until the guest clears its
-    /// status. Periods that were missed are one.
-    pub fn expired(&mut self, now_ns: u64, mut fire: impl FnMut(HpetRoute, bool)) {
+    /// Fires what is due: `fire` gets the timer, its route, and whether it is a level, which stays up until the guest
+    /// clears its status. Periods that were missed are one.
+    pub fn expired(&mut self, now_ns: u64, mut fire: impl FnMut(usize, HpetRoute, bool)) {
         if !self.counts() {
             return;
         }
@@ -319,7 +319,7 @@ impl Hpet {
             if level {
                 self.status |= 1 << index;
             }
-            fire(route, level && !matches!(route, HpetRoute::Isa(_)));
+            fire(index, route, level && !matches!(route, HpetRoute::Isa(_)));
         }
     }
 

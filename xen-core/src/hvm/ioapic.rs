@@ -332,7 +332,7 @@ mod tests {
         let mut other = IoApic::default();
         other.load(&record).unwrap();
         assert_eq!(other, ioapic);
-        record.redirtbl = [VioapicRedirEntry::from_bits(u64::MAX & !LEVEL); PINS];
+        record.redirtbl = [VioapicRedirEntry::from_bits(!LEVEL); PINS];
         other.load(&record).unwrap();
         assert_eq!(get(&mut other, 3), 0xff00_0000_0001_2fff);
         record.base_address = 0xfec0_1000;

@@ -11,5 +11,6 @@ pub mod mtrr;
 pub mod params;
 pub mod pic;
 pub mod pit;
+pub mod platform;
 pub mod pmtimer;
 pub mod rtc;

@@ -224,7 +224,7 @@ impl Rtc {
         if self.reg(REG_B) & BINARY != 0 {
             value
         } else {
-            value / 10 << 4 | value % 10
+            (value / 10) << 4 | (value % 10)
         }
     }
 

@@ -12,7 +12,7 @@ fn read(hpet: &Hpet, offset: u64, now: u64) -> u64 {
 
 fn fired(hpet: &mut Hpet, now: u64) -> Vec<(HpetRoute, bool)> {
     let mut out = Vec::new();
-    hpet.expired(now, |route, level| out.push((route, level)));
+    hpet.expired(now, |_, route, level| out.push((route, level)));
     out
 }
 
@@ -168,7 +168,7 @@ proptest! {
             let width = if wide { 8 } else { 4 };
             hpet.write(register * width, width as u32, value >> shift, now);
             now += value & 0xffff;
-            hpet.expired(now, |_, _| {});
+            hpet.expired(now, |_, _, _| {});
         }
         // The part of a count that has begun is not saved.
         let record = hpet.save(now);
@@ -179,7 +179,7 @@ proptest! {
         let later = read(&hpet, 0xf0, now + wait).wrapping_sub(read(&other, 0xf0, now + wait));
         prop_assert!(later <= 1);
         if let Some(due) = other.deadline() {
-            other.expired(due, |_, _| {});
+            other.expired(due, |_, _, _| {});
             prop_assert_ne!(other.deadline(), Some(due));
         }
     }
