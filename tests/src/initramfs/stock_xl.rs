@@ -13,19 +13,21 @@ use std::io::Write;
 use std::path::Path;
 
 /// What the checks read, by path.
-const SETTINGS: [(&str, &[u8]); 3] = [
+const SETTINGS: [(&str, &[u8]); 4] = [
     ("xl/env", include_bytes!("../../dom0/xl/env")),
     ("xl/linux.cfg", include_bytes!("../../dom0/xl/linux.cfg")),
+    ("xl/pvh.cfg", include_bytes!("../../dom0/xl/pvh.cfg")),
     ("xl/small.cfg", include_bytes!("../../dom0/xl/small.cfg")),
 ];
 
 /// The checks, by name.
-const CHECKS: [(&str, &[u8]); 6] = [
+const CHECKS: [(&str, &[u8]); 7] = [
     ("xl-start", include_bytes!("../../dom0/checks/xl-start")),
     ("xl-small", include_bytes!("../../dom0/checks/xl-small")),
     ("xl-linux", include_bytes!("../../dom0/checks/xl-linux")),
     ("xl-save", include_bytes!("../../dom0/checks/xl-save")),
     ("xl-crash", include_bytes!("../../dom0/checks/xl-crash")),
+    ("xl-pvh", include_bytes!("../../dom0/checks/xl-pvh")),
     ("xl-rounds", include_bytes!("../../dom0/checks/xl-rounds")),
 ];
 

@@ -98,6 +98,7 @@ pub fn new_domain(hv: &Hypervisor<SimMachine>, id: DomId, privileges: Privileges
         handle: [0; 16],
         ssidref: 0,
         paused: false,
+        hvm: None,
     })
     .expect("sim: new domain")
 }

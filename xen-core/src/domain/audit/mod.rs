@@ -2,12 +2,12 @@
 //!
 //! * `mm/audit`: every general and type reference, what tables and descriptor pages hold, guest-writable mappings, page
 //!   owners, free lists, the machine-to-physical table;
-//! * [`grants`]: the pins of every grant against the mappings that domains have, and page-table entries for other domains'
+//! * `grants`: the pins of every grant against the mappings that domains have, and page-table entries for other domains'
 //!   pages against the pins;
-//! * [`events`]: both ends of every channel, virtual and physical interrupts, the maps of ports in use.
+//! * `events`: both ends of every channel, virtual and physical interrupts, the maps of ports in use.
 //!
 //! It runs in the simulated machine's tests after every step; in the hypervisor when debug key `O` asks for it (typed, or by
-//! XEN_SYSCTL_debug_keys from dom0), and with option `audit=N` after every N hypercalls. Processors are [stopped](stop) for
+//! XEN_SYSCTL_debug_keys from dom0), and with option `audit=N` after every N hypercalls. Processors are stopped for
 //! it, because only then can what running vCPUs hold be looked at.
 
 mod events;
