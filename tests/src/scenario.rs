@@ -22,7 +22,8 @@ use std::time::Duration;
 pub use crate::qmp::End;
 
 /// Lines that mean that something broke, wherever they appear.
-pub const FATAL: [&str; 11] = [
+pub const FATAL: [&str; 12] = [
+    "AUDIT FAILED",
     "Panic on CPU",
     "FATAL (TRAP|PAGE FAULT)",
     "Xen BUG at",

@@ -42,6 +42,8 @@ pub struct Hypervisor<M> {
     pub machine_checks: Telemetry,
     /// Idle and performance states of the processors.
     pub power: PowerStates,
+    /// Audits that are wanted or under way.
+    pub audits: crate::domain::audit::AuditRequests,
     /// Log ring, console line, debug keys.
     pub console: Console,
     /// UTC at system time 0.

@@ -39,6 +39,7 @@ pub mod mce;
 
 // L3: kinds of guest.
 pub mod dom0;
+pub mod hvm;
 pub mod pv;
 
 // L4: doors, and what the machine calls.

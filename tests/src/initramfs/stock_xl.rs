@@ -14,9 +14,10 @@ use std::io::Write;
 use std::path::Path;
 
 /// What the checks read, by path.
-const SETTINGS: [(&str, &[u8]); 4] = [
+const SETTINGS: [(&str, &[u8]); 5] = [
     ("xl/env", include_bytes!("../../dom0/xl/env")),
     ("xl/linux.cfg", include_bytes!("../../dom0/xl/linux.cfg")),
+    ("xl/pvh.cfg", include_bytes!("../../dom0/xl/pvh.cfg")),
     ("xl/small.cfg", include_bytes!("../../dom0/xl/small.cfg")),
     (
         "xl/compare.allow",
@@ -31,13 +32,14 @@ const SCRIPTS: [(&str, &[u8]); 2] = [
 ];
 
 /// The checks, by name.
-const CHECKS: [(&str, &[u8]); 7] = [
+const CHECKS: [(&str, &[u8]); 8] = [
     ("xl-start", include_bytes!("../../dom0/checks/xl-start")),
     ("xl-small", include_bytes!("../../dom0/checks/xl-small")),
     ("xl-linux", include_bytes!("../../dom0/checks/xl-linux")),
     ("xl-save", include_bytes!("../../dom0/checks/xl-save")),
     ("xl-crash", include_bytes!("../../dom0/checks/xl-crash")),
     ("xl-devices", include_bytes!("../../dom0/checks/xl-devices")),
+    ("xl-pvh", include_bytes!("../../dom0/checks/xl-pvh")),
     ("xl-rounds", include_bytes!("../../dom0/checks/xl-rounds")),
 ];
 

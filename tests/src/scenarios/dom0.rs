@@ -127,6 +127,7 @@ pub fn scenarios() -> Vec<Scenario> {
         .expect("Serial input to Xen")
         .enter("O")
         .expect(r"Page references: 1 domains, \d+ pages, 0 differences")
+        .expect(r"Audit clean: \d+ grant mappings, \d+ ports")
         .enter("\x01\x01\x01")
         .expect("Serial input to DOM0")
         .enter("poweroff\n")

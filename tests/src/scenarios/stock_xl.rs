@@ -44,6 +44,11 @@ pub fn scenarios() -> Vec<Scenario> {
             &["xl-linux"],
         ),
         with_checks(
+            "stock-xl-pvh",
+            "xl runs Debian's kernel in hardware (PVH): console, processors, shutdown",
+            &["xl-pvh"],
+        ),
+        with_checks(
             "stock-xl-save",
             "xl saves and restores a Linux guest, which goes on where it was",
             &["xl-save"],

@@ -142,6 +142,8 @@ pub struct Options {
     pub watchdog: bool,
     /// `watchdog_timeout=`: seconds without progress that mean that it hangs.
     pub watchdog_timeout: u32,
+    /// `audit=`: hypercalls after which all books are recounted, again and again; 0 = only when asked for.
+    pub audit: u32,
     /// `test_keys`: debug keys that break the machine on purpose work.
     pub test_keys: bool,
     /// `irq_ratelimit=`: interrupts of one source within 10 ms that are too many; 0 = none are.
@@ -193,6 +195,7 @@ impl Default for Options {
             nmi: NmiPolicy::default(),
             watchdog: false,
             watchdog_timeout: 5,
+            audit: 0,
             test_keys: false,
             irq_ratelimit: 10_000,
         }
@@ -351,6 +354,7 @@ fn apply_valued(options: &mut Options, name: &str, value: &str) -> Applied {
             options.watchdog &= seconds != Some(0);
             set(&mut options.watchdog_timeout, seconds)
         }
+        "audit" => set(&mut options.audit, values::number(value)),
         "irq_ratelimit" => set(&mut options.irq_ratelimit, values::number(value)),
         "maxcpus" => set(&mut options.maxcpus, values::number(value).map(Some)),
         "mem" => set(

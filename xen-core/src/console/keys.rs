@@ -51,9 +51,9 @@ impl<M: Machine> Hypervisor<M> {
         },
         Key {
             letter: b'O',
-            does: "recount page references",
+            does: "recount page references and compare all books",
             diagnostic: false,
-            run: Self::print_audit,
+            run: Self::request_audit,
         },
         Key {
             letter: b'Q',

@@ -5,7 +5,7 @@
 use super::features::{Feature, FeatureSet, PV_DEFAULT, PV_MAX};
 use super::policy::{
     BASIC_LEAVES, COMMON_1D, CpuPolicy, EXTENDED_BASE, EXTENDED_LEAVES,
-    PLATFORM_INFO_CPUID_FAULTING, Vendor,
+    PLATFORM_INFO_CPUID_FAULTING, Vendor, XCR0_PKRU,
 };
 use crate::machine::{CpuidLeaf, PvCpu};
 
@@ -124,7 +124,12 @@ pub fn pv_max(host: &CpuPolicy) -> CpuPolicy {
 /// What a PV guest gets unasked.
 #[must_use]
 pub fn pv_default(host: &CpuPolicy, max: &CpuPolicy) -> CpuPolicy {
-    let mut features = max.feature_set().and(&PV_DEFAULT);
+    unasked(host, max, &PV_DEFAULT)
+}
+
+/// What a guest that could ask for `max` gets unasked: the features in `default`.
+pub(super) fn unasked(host: &CpuPolicy, max: &CpuPolicy, default: &FeatureSet) -> CpuPolicy {
+    let mut features = max.feature_set().and(default);
     let host_features = host.feature_set();
     features.set(Feature::HTT, host_features.has(Feature::HTT));
     features.set(Feature::CMP_LEGACY, host_features.has(Feature::CMP_LEGACY));
@@ -160,8 +165,8 @@ pub fn recalculate(wish: &CpuPolicy, max: &CpuPolicy, host: &CpuPolicy) -> CpuPo
     policy
 }
 
-/// `base` with exactly `features` and everything hidden that no PV guest is shown.
-fn restrict(base: &CpuPolicy, host: &CpuPolicy, mut features: FeatureSet) -> CpuPolicy {
+/// `base` with exactly `features` and everything hidden that no guest is shown.
+pub(super) fn restrict(base: &CpuPolicy, host: &CpuPolicy, mut features: FeatureSet) -> CpuPolicy {
     let mut policy = base.clone();
     features.set(Feature::HYPERVISOR, true);
     // A 64-bit guest kernel cannot do without these, and every host that runs us has them.
@@ -300,6 +305,9 @@ fn rebuild_xstate(policy: &mut CpuPolicy, host: &CpuPolicy, allowed: u64) {
     }
     if features.has(Feature::AVX512F) {
         states |= XCR0_AVX512;
+    }
+    if features.has(Feature::PKU) {
+        states |= XCR0_PKRU;
     }
     states &= allowed | XCR0_BASE;
     let instructions = policy.xstate[1].a;

@@ -423,6 +423,14 @@ const DEPENDENCIES: &[(Feature, Feature)] = &[
     (Feature::AVX512_BF16, Feature::AVX512BW),
     (Feature::TSXLDTRK, Feature::RTM),
     (Feature::IBPB_RET, Feature::IBPB),
+    (Feature::X2APIC, Feature::APIC),
+    (Feature::TSC_DEADLINE, Feature::APIC),
+    (Feature::TSC_DEADLINE, Feature::TSC),
+    (Feature::TSC_ADJUST, Feature::TSC),
+    (Feature::PSE36, Feature::PSE),
+    (Feature::PCID, Feature::LM),
+    (Feature::PAGE1GB, Feature::LM),
+    (Feature::PKU, Feature::XSAVE),
 ];
 
 #[cfg(test)]

@@ -79,7 +79,11 @@ impl CpuPolicies {
         match leaf {
             0..HYPERVISOR_BASE => self.basic(policy, leaf, subleaf, asker),
             HYPERVISOR_BASE..=0x4000_00ff => {
-                hypervisor(policy, leaf - HYPERVISOR_BASE, subleaf, asker)
+                let mut out = hypervisor(policy, leaf - HYPERVISOR_BASE, subleaf, &asker.tsc);
+                if (leaf - HYPERVISOR_BASE, subleaf) == (5, 0) && hypervisor_limit(policy) >= 5 {
+                    out.b = asker.address_width & 0xff;
+                }
+                out
             }
             EXTENDED_BASE.. => self.extended(policy, leaf, asker),
             _ => CpuidLeaf::default(),
@@ -147,7 +151,8 @@ impl CpuPolicies {
     }
 }
 
-fn xstate(policy: &CpuPolicy, subleaf: usize, xcr0: u64) -> CpuidLeaf {
+/// Leaf 0xd.
+pub(super) fn xstate(policy: &CpuPolicy, subleaf: usize, xcr0: u64) -> CpuidLeaf {
     let mut out = policy.xstate[subleaf];
     if policy.xcr0_mask() == 0 {
         return CpuidLeaf::default();
@@ -160,16 +165,26 @@ fn xstate(policy: &CpuPolicy, subleaf: usize, xcr0: u64) -> CpuidLeaf {
     out
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "registers hold halves")]
-fn hypervisor(policy: &CpuPolicy, index: u32, subleaf: u32, asker: &Asker) -> CpuidLeaf {
-    let limit = match policy.hypervisor_limit & 0xff {
+/// The highest of the hypervisor's leaves.
+pub(super) fn hypervisor_limit(policy: &CpuPolicy) -> u32 {
+    match policy.hypervisor_limit & 0xff {
         0 => HYPERVISOR_LEAVES,
         limit => limit.clamp(2, HYPERVISOR_LEAVES),
-    };
+    }
+}
+
+/// The hypervisor's leaf `index`, as far as it does not depend on the kind of guest.
+#[expect(clippy::cast_possible_truncation, reason = "registers hold halves")]
+pub(super) fn hypervisor(
+    policy: &CpuPolicy,
+    index: u32,
+    subleaf: u32,
+    tsc: &TscFacts,
+) -> CpuidLeaf {
+    let limit = hypervisor_limit(policy);
     if index > limit {
         return CpuidLeaf::default();
     }
-    let tsc = &asker.tsc;
     match (index, subleaf) {
         // "XenVMMXenVMM"
         (0, _) => CpuidLeaf {
@@ -204,10 +219,6 @@ fn hypervisor(policy: &CpuPolicy, index: u32, subleaf: u32, asker: &Asker) -> Cp
         },
         (3, 2) => CpuidLeaf {
             a: tsc.host_khz,
-            ..CpuidLeaf::default()
-        },
-        (5, 0) => CpuidLeaf {
-            b: asker.address_width & 0xff,
             ..CpuidLeaf::default()
         },
         _ => CpuidLeaf::default(),

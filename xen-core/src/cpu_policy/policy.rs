@@ -27,6 +27,9 @@ pub const COMMON_1D: u32 = 0x0183_f3ff;
 /// MSR_PLATFORM_INFO bit 31: CPUID faulting.
 pub const PLATFORM_INFO_CPUID_FAULTING: u64 = 1 << 31;
 
+/// XCR0 bit of protection keys.
+pub const XCR0_PKRU: u64 = 1 << 9;
+
 /// Who made the processor, as far as it matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Vendor {

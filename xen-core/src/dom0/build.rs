@@ -110,6 +110,7 @@ impl<M: Machine> Hypervisor<M> {
                 handle: [0; 16],
                 ssidref: 0,
                 paused: false,
+                hvm: None,
             })
             .map_err(|_| too_little(plan.pages_needed, 0))?;
         domain.pages.set_max_pages(u64::from(u32::MAX));

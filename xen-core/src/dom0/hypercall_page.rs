@@ -39,6 +39,25 @@ pub fn bytes() -> [u8; SIZE] {
     page
 }
 
+/// The page of a guest that runs in hardware: VMCALL for `intel`, VMMCALL otherwise (public header
+/// arch-x86/xen-x86_32.h, and cpuid.h for how it is asked for).
+#[must_use]
+pub fn for_hardware(intel: bool) -> [u8; SIZE] {
+    let mut page = [FILL; SIZE];
+    let call = if intel { 0xc1 } else { 0xd9 };
+    for (number, entry) in page.chunks_exact_mut(ENTRY).enumerate() {
+        let [n, ..] = number.to_le_bytes();
+        if number == IRET {
+            // There is no such call.
+            copy(entry, &[0x0f, 0x0b]);
+        } else {
+            // mov $n, %eax; vmcall or vmmcall; ret
+            copy(entry, &[0xb8, n, 0, 0, 0, 0x0f, 0x01, call, 0xc3]);
+        }
+    }
+    page
+}
+
 fn copy(entry: &mut [u8], code: &[u8]) {
     for (to, from) in entry.iter_mut().zip(code) {
         *to = *from;

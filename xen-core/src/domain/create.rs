@@ -2,7 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
+use hypercall_abi::arch_x86::X86EmulationFlags;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::xen::DomId;
 
@@ -10,6 +12,8 @@ use super::{Domain, DomainParts, Privileges, Vcpu, VcpuCtx, VcpuFlags};
 use crate::cpu_policy::CpuPolicy;
 use crate::evtchn::EventChannels;
 use crate::grant::GrantTable;
+use crate::hvm::domain::DEFAULT_TABLES;
+use crate::hvm::{HvmDomain, HvmVcpu, P2m};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::num::VcpuId;
@@ -40,6 +44,8 @@ pub struct DomainConfig {
     pub ssidref: u32,
     /// It starts with one pause of the toolstack's.
     pub paused: bool,
+    /// Its guest runs in hardware, with these devices emulated.
+    pub hvm: Option<X86EmulationFlags>,
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -54,6 +60,17 @@ impl<M: Machine> Hypervisor<M> {
             let _ = self.mem.close_account(config.id);
             return Err(Errno::ENOMEM);
         };
+        let hvm = match config.hvm {
+            None => None,
+            Some(emulation) => {
+                let Some(p2m) = P2m::new(&self.mem, &self.machine, DEFAULT_TABLES) else {
+                    self.mem.free_shared(shared_info);
+                    let _ = self.mem.close_account(config.id);
+                    return Err(Errno::ENOMEM);
+                };
+                Some(HvmDomain::new(p2m, emulation))
+            }
+        };
         let domain = Domain::new(DomainParts {
             id: config.id,
             privileges: config.privileges,
@@ -61,11 +78,16 @@ impl<M: Machine> Hypervisor<M> {
             shared_info,
             max_vcpus: config.max_vcpus,
             events: EventChannels::new(config.max_evtchn_port),
-            grants: GrantTable::new(config.max_grant_frames, config.max_maptrack_frames),
+            grants: match &hvm {
+                None => GrantTable::new(config.max_grant_frames, config.max_maptrack_frames),
+                Some(hvm) => GrantTable::new(config.max_grant_frames, config.max_maptrack_frames)
+                    .translated(hvm.p2m.root()),
+            },
             cpu_policy: config.cpu_policy,
             handle: config.handle,
             ssidref: config.ssidref,
             paused: config.paused,
+            hvm,
         });
         self.publish_wallclock(&domain);
         // A table has a frame from the start: the toolstack writes its first entries before the guest runs.
@@ -89,6 +111,9 @@ impl<M: Machine> Hypervisor<M> {
         for frame in domain.grants.close() {
             self.mem.free_shared(frame);
         }
+        if let Some(hvm) = &domain.hvm {
+            hvm.p2m.free(&self.mem);
+        }
         self.mem.free_shared(domain.shared_info);
         let _ = self.mem.close_account(domain.id);
     }
@@ -96,8 +121,15 @@ impl<M: Machine> Hypervisor<M> {
     /// Creates vCPU `id`, down and uninitialised, unless it exists.
     pub fn create_vcpu(&self, domain: &Arc<Domain>, id: VcpuId) -> Arc<Vcpu> {
         let info = domain.first_vcpu_info(id);
-        let ctx = Box::new(VcpuCtx::new(self.machine.fpu_area_size()));
+        let mut ctx = Box::new(VcpuCtx::new(self.machine.fpu_area_size()));
+        ctx.hvm = domain
+            .is_translated()
+            .then(|| Box::new(HvmVcpu::new(id.0, domain.cpu_policy().address_bits())));
+        let identity = ctx.hvm.as_ref().map(|hvm| hvm.lapic.identity().pack());
         let vcpu = Vcpu::new(domain, id, info, ctx, self.machine.now_ns());
+        if let (Some(mailbox), Some(identity)) = (vcpu.hvm.as_deref(), identity) {
+            mailbox.identity.store(identity, Ordering::SeqCst);
+        }
         {
             // Under the lock of pauses and shutdowns: what stops the domain stops its new vCPUs too.
             let life = domain.ending.lock();
@@ -141,6 +173,7 @@ mod tests {
                 handle: [0; 16],
                 ssidref: 0,
                 paused: false,
+                hvm: None,
             };
             for _ in 0..2 {
                 let made = hv.create_domain(config.clone());

@@ -108,7 +108,10 @@ impl<M: Machine> Hypervisor<M> {
             self.mem.note_leftover_freed();
             return;
         };
-        // Nobody can name the domain, so nobody can write to its page or map it.
+        // Nobody can name the domain, so nobody can write to its page or map it, or look into its tables.
+        if let Some(hvm) = &domain.hvm {
+            hvm.p2m.free(&self.mem);
+        }
         self.mem.free_shared(domain.shared_info);
         let closed = self.mem.close_account(id);
         debug_assert!(closed, "a domain that owns frames was forgotten");

@@ -68,6 +68,10 @@ impl Domain {
         let mut emulation = X86EmulationFlags::empty();
         // Xen gives a PV hardware domain the interval timer.
         emulation.set(X86EmulationFlags::PIT, self.privileges.hardware);
+        if let Some(hvm) = &self.hvm {
+            emulation = hvm.emulation;
+            flags.insert(Dominf::HVM_GUEST | Dominf::HAP);
+        }
         DomctlGetdomaininfo {
             domain: self.id,
             pad1: 0,

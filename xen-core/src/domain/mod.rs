@@ -1,10 +1,10 @@
 //! A domain: the aggregate that owns memory, vCPUs, ports and grants.
 
 pub mod access;
+pub mod audit;
 mod create;
 mod destroy;
 mod heap;
-mod holders;
 mod info;
 mod info_page;
 mod lifecycle;
@@ -125,6 +125,8 @@ pub struct Domain {
     pub sched: Arc<crate::sched::DomainSched>,
     /// Watchdog timers (SCHEDOP_watchdog): absolute expiry in ns, 0 = not armed.
     pub watchdogs: [AtomicU64; 2],
+    /// What it has because its guest runs in hardware; `None` for a paravirtual guest.
+    pub hvm: Option<crate::hvm::HvmDomain>,
 }
 
 impl Domain {
@@ -163,6 +165,7 @@ impl Domain {
             ),
             sched: Arc::default(),
             watchdogs: [AtomicU64::new(0), AtomicU64::new(0)],
+            hvm: parts.hvm,
         })
     }
 
@@ -188,6 +191,26 @@ impl Domain {
     #[must_use]
     pub fn has_run(&self) -> bool {
         self.has_run.load(Ordering::SeqCst)
+    }
+
+    /// Whether the hypervisor translates its frame numbers.
+    #[must_use]
+    pub const fn is_translated(&self) -> bool {
+        self.hvm.is_some()
+    }
+
+    /// The frame that the domain means by a frame number: a PV domain says it itself, for others it is looked up. `None`
+    /// where there is no memory of its own.
+    #[must_use]
+    pub fn frame(&self, frames: &impl crate::machine::Frames, number: u64) -> Option<Mfn> {
+        match &self.hvm {
+            None => Some(Mfn(number)),
+            Some(hvm) => hvm
+                .p2m
+                .get(frames, crate::num::Pfn(number))
+                .filter(|mapped| mapped.kind.is_ram())
+                .map(|mapped| mapped.mfn),
+        }
     }
 
     /// The most vCPUs this domain can have.
@@ -261,4 +284,6 @@ pub struct DomainParts {
     pub ssidref: u32,
     /// It starts with one pause of the toolstack's.
     pub paused: bool,
+    /// Its frames and devices, if its guest runs in hardware.
+    pub hvm: Option<crate::hvm::HvmDomain>,
 }

@@ -105,6 +105,8 @@ pub struct Vcpu {
     pub time_area: AtomicU64,
     /// The areas differ from what they should show; they can be written only in guest kernel mode.
     pub areas_stale: AtomicBool,
+    /// What others may put into it, if it runs in hardware.
+    pub hvm: Option<Box<crate::hvm::HvmMailbox>>,
 }
 
 /// Xen's default tick of a vCPU that has not stopped its periodic timer.
@@ -146,6 +148,7 @@ impl Vcpu {
             runstate_area: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
             areas_stale: AtomicBool::new(false),
+            hvm: domain.is_translated().then(Box::default),
         })
     }
 

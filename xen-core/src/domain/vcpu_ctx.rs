@@ -145,6 +145,8 @@ pub struct VcpuCtx {
     pub dr_masks: [u32; 4],
     /// Why the domain must be crashed, found where the processor's state was out of reach.
     pub fatal: Option<Fatal>,
+    /// The rest of the state of a vCPU that runs in hardware.
+    pub hvm: Option<Box<crate::hvm::HvmVcpu>>,
 }
 
 /// A reason to crash the domain.
@@ -188,6 +190,7 @@ impl VcpuCtx {
             misc_features_enables: 0,
             dr_masks: [0; 4],
             fatal: None,
+            hvm: None,
         };
         ctx.reset_fpu();
         ctx

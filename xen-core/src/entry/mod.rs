@@ -5,6 +5,7 @@
 
 mod crash;
 mod exception;
+mod hardware;
 mod page_fault;
 mod syscall;
 #[cfg(test)]
@@ -83,7 +84,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// What a hypercall found out about its caller that only the caller's processor can act on.
-    fn after_hypercall(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
+    pub(crate) fn after_hypercall(&self, cpu: &mut CpuLocal, regs: &CpuUserRegs) {
         let fatal = cpu
             .current
             .as_mut()
@@ -94,9 +95,10 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Does all that is due, and picks who runs, until `regs` can be resumed.
-    fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
+    pub(crate) fn leave(&self, cpu: &mut CpuLocal, regs: &mut CpuUserRegs) {
         loop {
             self.take_arrivals(cpu);
+            self.audit_if_due(cpu);
             self.feed_heap();
             if self.reschedule(cpu, regs).is_continue() {
                 continue;
@@ -111,6 +113,13 @@ impl<M: Machine> Hypervisor<M> {
         }
         if let Some(running) = &cpu.current {
             self.report_registers(cpu.id, &running.vcpu, &running.ctx, regs);
+        }
+        if cpu
+            .current
+            .as_ref()
+            .is_some_and(|running| running.ctx.hvm.is_some())
+        {
+            return;
         }
         // XSA-202: whatever happened, a PV guest runs with interrupts open and no I/O privilege.
         regs.rflags = (regs.rflags & !(rflags::IOPL | rflags::VM)) | rflags::IF | rflags::RESERVED;
@@ -235,6 +244,9 @@ impl<M: Machine> Hypervisor<M> {
         let Some(running) = cpu.current.as_mut() else {
             return ControlFlow::Continue(());
         };
+        if running.ctx.hvm.is_some() {
+            return self.deliver_in_hardware(cpu, regs);
+        }
         let Running { domain, vcpu, ctx } = running;
         let machine = &self.machine;
         let iopl = domain.assists(ASSIST_ARCHITECTURAL_IOPL);

@@ -23,6 +23,7 @@ impl<M: Machine> Hypervisor<M> {
         regs.ss = FLAT_SS;
         if ctx.kernel_mode {
             crate::hypercall::enter(self, cpu.id, domain, vcpu, ctx, regs);
+            self.count_call_for_audit();
             self.after_hypercall(cpu, regs);
             return;
         }

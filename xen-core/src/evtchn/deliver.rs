@@ -112,6 +112,11 @@ impl<M: Machine> Hypervisor<M> {
             .info()
             .is_some_and(|info| info.set_upcall_pending(&self.machine))
         {
+            if let Some(mailbox) = vcpu.hvm.as_deref() {
+                mailbox
+                    .upcall
+                    .store(true, core::sync::atomic::Ordering::SeqCst);
+            }
             self.wake(vcpu);
         }
     }

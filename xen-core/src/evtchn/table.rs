@@ -285,6 +285,14 @@ impl Table {
         }
     }
 
+    /// Whether a port is marked as not free.
+    #[must_use]
+    pub fn is_used(&self, port: Port) -> bool {
+        self.used
+            .get((port.0 / 64) as usize)
+            .is_some_and(|word| word & 1 << (port.0 % 64) != 0)
+    }
+
     /// Bound ports.
     #[must_use]
     pub const fn active(&self) -> u32 {

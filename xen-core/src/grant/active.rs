@@ -25,6 +25,20 @@ pub struct Pins {
 }
 
 impl Pins {
+    /// No use.
+    pub const NONE: Self = Self {
+        host_read: 0,
+        host_write: 0,
+        device_read: 0,
+        device_write: 0,
+    };
+
+    /// Uses by the processor: for reading only, and for writing.
+    #[must_use]
+    pub const fn host(&self) -> (u32, u32) {
+        (self.host_read, self.host_write)
+    }
+
     /// Whether nothing uses the grant.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -35,6 +49,12 @@ impl Pins {
     #[must_use]
     pub const fn any_write(&self) -> bool {
         self.host_write != 0 || self.device_write != 0
+    }
+
+    /// Whether devices use it.
+    #[must_use]
+    pub const fn any_device(&self) -> bool {
+        self.device_read != 0 || self.device_write != 0
     }
 
     /// With one more use; `None` if a counter is full.
@@ -81,12 +101,7 @@ impl Active {
     #[must_use]
     pub const fn idle() -> Self {
         Self {
-            pins: Pins {
-                host_read: 0,
-                host_write: 0,
-                device_read: 0,
-                device_write: 0,
-            },
+            pins: Pins::NONE,
             grantee: DomId::INVALID,
             frame: Mfn::INVALID,
         }

@@ -150,11 +150,16 @@ fn claim<'a, M: Machine>(
     }
     release(hv, held);
     let claimed = match end.what {
-        What::Frame(frame) => Claimed {
-            end,
-            page: Held::get(&hv.mem, frame, domain.id, end.write)?,
-            grant: None,
-        },
+        What::Frame(frame) => {
+            let frame = domain
+                .frame(&hv.machine, frame.0)
+                .ok_or(GntStatus::BAD_PAGE)?;
+            Claimed {
+                end,
+                page: Held::get(&hv.mem, frame, domain.id, end.write)?,
+                grant: None,
+            }
+        }
         What::Grant(reference) => {
             let used = copy_use(end);
             let mut given = domain.grants.given.lock();

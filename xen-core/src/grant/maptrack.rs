@@ -75,6 +75,18 @@ impl MapTrack {
         self.in_use
     }
 
+    /// All mappings. What a vCPU is changing this moment is not among them.
+    #[must_use]
+    pub fn mappings(&self) -> Vec<Mapping> {
+        let slots = self.frames.iter().flatten();
+        slots
+            .filter_map(|slot| match slot {
+                Slot::Mapped(mapping) => Some(mapping.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The mappings for devices. What a vCPU is changing this moment is not among them.
     #[must_use]
     pub fn device_mappings(&self) -> Vec<Mapping> {
@@ -85,6 +97,12 @@ impl MapTrack {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Whether no handle is handed out any more.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Handles that exist.

@@ -17,6 +17,7 @@ mod table;
 mod tests;
 mod unmap;
 
+pub use active::{Active, Pins, Use};
 pub use copy::CopyBatch;
 pub use table::GrantTable;
 pub use unmap::{Unmap, UnmapBatch};

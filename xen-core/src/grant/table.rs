@@ -9,10 +9,11 @@ use hypercall_abi::xen::DomId;
 
 use super::active::{Active, Use};
 use super::entry;
-use super::maptrack::MapTrack;
+use super::maptrack::{MapTrack, Mapping};
+use crate::hvm::p2m;
 use crate::machine::Frames;
 use crate::mm::{Memory, PageRef, WritableRef};
-use crate::num::{GrantRef, Mfn, WORDS_PER_PAGE};
+use crate::num::{GrantRef, Mfn, Pfn, WORDS_PER_PAGE};
 use crate::sync::{Rank, RankedMutex};
 
 /// Grants of a domain, and what it has mapped of others'.
@@ -29,6 +30,8 @@ pub struct GrantTable {
 #[derive(Debug, Default)]
 pub struct Given {
     frames: Vec<GrantFrame>,
+    /// Root of the tables that translate the domain's frame numbers; `None` if it uses the machine's.
+    nested_root: Option<Mfn>,
     /// The domain is being destroyed: the table is gone and does not come back.
     closed: bool,
 }
@@ -103,11 +106,19 @@ impl GrantTable {
                 Rank::Grant,
                 Given {
                     frames: Vec::new(),
+                    nested_root: None,
                     closed: false,
                 },
             ),
             mapped: RankedMutex::new(Rank::Grant, MapTrack::new(max_maptrack_frames)),
         }
+    }
+
+    /// The table of a domain whose frame numbers are translated by the tables under `root`.
+    #[must_use]
+    pub fn translated(self, root: Mfn) -> Self {
+        self.given.lock().nested_root = Some(root);
+        self
     }
 
     /// The most frames the table can have.
@@ -158,6 +169,31 @@ impl GrantTable {
                 let active = given.active(mapping.reference)?;
                 Some((active.frame, !mapping.readonly))
             })
+            .collect()
+    }
+
+    /// All mappings that the domain has.
+    #[must_use]
+    pub fn all_mappings(&self) -> Vec<Mapping> {
+        self.mapped.lock().mappings()
+    }
+
+    /// Whether the domain, at its end, has begun to give up its mappings.
+    #[must_use]
+    pub fn are_given_up(&self) -> bool {
+        self.mapped.lock().is_closed()
+    }
+
+    /// The grants that are in use.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<(GrantRef, Active)> {
+        let given = self.given.lock();
+        let entries = given.frames.iter().flat_map(|frame| &frame.active);
+        (0..)
+            .map(GrantRef)
+            .zip(entries)
+            .filter(|(_, active)| !active.pins.is_empty())
+            .map(|(reference, active)| (reference, *active))
             .collect()
     }
 
@@ -243,6 +279,7 @@ impl Given {
         caller: DomId,
         used: Use,
     ) -> Result<Held<'a>, GntStatus> {
+        let nested_root = self.nested_root;
         let word = self.word(frames, reference).ok_or(GntStatus::BAD_GNTREF)?;
         let active = self.active_mut(reference).ok_or(GntStatus::BAD_GNTREF)?;
         let before = active.pins;
@@ -254,7 +291,17 @@ impl Given {
         if before.is_empty() || (used.write && !before.any_write()) {
             let named = entry::mark(word, caller, used.write)?;
             if before.is_empty() {
-                frame = named;
+                let translated = match nested_root {
+                    None => Some(named),
+                    Some(root) => p2m::lookup(frames, root, Pfn(named.0))
+                        .filter(|mapped| mapped.kind.is_ram())
+                        .map(|mapped| mapped.mfn),
+                };
+                let Some(translated) = translated else {
+                    entry::unmark(word, true, !before.any_write());
+                    return Err(GntStatus::BAD_PAGE);
+                };
+                frame = translated;
             }
         }
         // The page is taken before the pin shows (XSA-235, 236).

@@ -40,6 +40,29 @@ pub const fn is_guest_range(addr: u64, len: u64) -> bool {
 
 /// Typed guest copies.
 pub trait GuestAccess: GuestMemory {
+    /// Whether the guest may name a range. One whose addresses the hardware translates shares none of its address space
+    /// with the hypervisor.
+    fn is_range(&self, addr: u64, len: u64) -> bool {
+        if self.guest_view().is_some() {
+            len == 0 || addr.checked_add(len - 1).is_some()
+        } else {
+            is_guest_range(addr, len)
+        }
+    }
+
+    /// Address of an element of an array.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    fn element<T>(&self, handle: GuestHandle<T>, index: u64) -> Result<u64, Errno> {
+        let addr = element_addr(handle, index)?;
+        if self.is_range(addr, size_of::<T>() as u64) {
+            Ok(addr)
+        } else {
+            Err(Errno::EFAULT)
+        }
+    }
+
     /// Reads one value.
     ///
     /// # Errors
@@ -57,7 +80,7 @@ pub trait GuestAccess: GuestMemory {
         handle: GuestHandle<T>,
         index: u64,
     ) -> Result<T, Errno> {
-        let addr = element_addr::<T>(handle, index)?;
+        let addr = self.element(handle, index)?;
         let mut value = T::new_zeroed();
         self.copy_from_guest(addr, value.as_mut_bytes())
             .map_err(|_| Errno::EFAULT)?;
@@ -86,7 +109,7 @@ pub trait GuestAccess: GuestMemory {
         index: u64,
         value: &T,
     ) -> Result<(), Errno> {
-        let addr = element_addr::<T>(handle, index)?;
+        let addr = self.element(handle, index)?;
         self.copy_to_guest(addr, value.as_bytes())
             .map_err(|_| Errno::EFAULT)
     }
@@ -96,7 +119,7 @@ pub trait GuestAccess: GuestMemory {
     /// # Errors
     /// `EFAULT`.
     fn read_bytes(&self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
-        if !is_guest_range(addr, buf.len() as u64) {
+        if !self.is_range(addr, buf.len() as u64) {
             return Err(Errno::EFAULT);
         }
         self.copy_from_guest(addr, buf).map_err(|_| Errno::EFAULT)
@@ -107,7 +130,7 @@ pub trait GuestAccess: GuestMemory {
     /// # Errors
     /// `EFAULT`.
     fn write_bytes(&self, addr: u64, buf: &[u8]) -> Result<(), Errno> {
-        if !is_guest_range(addr, buf.len() as u64) {
+        if !self.is_range(addr, buf.len() as u64) {
             return Err(Errno::EFAULT);
         }
         self.copy_to_guest(addr, buf).map_err(|_| Errno::EFAULT)
@@ -139,16 +162,10 @@ pub trait GuestAccess: GuestMemory {
 impl<G: GuestMemory + ?Sized> GuestAccess for G {}
 
 fn element_addr<T>(handle: GuestHandle<T>, index: u64) -> Result<u64, Errno> {
-    let size = size_of::<T>() as u64;
-    let addr = index
-        .checked_mul(size)
+    index
+        .checked_mul(size_of::<T>() as u64)
         .and_then(|offset| handle.addr().checked_add(offset))
-        .ok_or(Errno::EFAULT)?;
-    if is_guest_range(addr, size) {
-        Ok(addr)
-    } else {
-        Err(Errno::EFAULT)
-    }
+        .ok_or(Errno::EFAULT)
 }
 
 #[cfg(test)]

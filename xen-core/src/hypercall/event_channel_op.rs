@@ -98,12 +98,20 @@ impl<M: Machine> Call<'_, M> {
             EvtchnOp::INIT_CONTROL => {
                 let mut op: EvtchnInitControl = machine.read(arg.cast())?;
                 op.link_bits = FIFO_LINK_BITS as u8;
-                hv.init_control(self.domain, VcpuId(op.vcpu), Mfn(op.control_gfn), op.offset)?;
+                let frame = self
+                    .domain
+                    .frame(machine, op.control_gfn)
+                    .unwrap_or(Mfn(u64::MAX));
+                hv.init_control(self.domain, VcpuId(op.vcpu), frame, op.offset)?;
                 machine.write(arg.cast(), &op)?;
             }
             EvtchnOp::EXPAND_ARRAY => {
                 let op: EvtchnExpandArray = machine.read(arg.cast())?;
-                hv.expand_array(self.domain, Mfn(op.array_gfn))?;
+                let frame = self
+                    .domain
+                    .frame(machine, op.array_gfn)
+                    .unwrap_or(Mfn(u64::MAX));
+                hv.expand_array(self.domain, frame)?;
             }
             EvtchnOp::SET_PRIORITY => {
                 let op: EvtchnSetPriority = machine.read(arg.cast())?;

@@ -9,8 +9,10 @@ use hypercall_abi::xen::DomId;
 
 use super::Call;
 use crate::domain::Domain;
+use crate::hvm::P2mKind;
 use crate::machine::Machine;
 use crate::mm::OwnedPages;
+use crate::num::Pfn;
 use crate::outcome::{HypercallResult, Outcome, Stop};
 use crate::pv::mm;
 
@@ -70,6 +72,33 @@ impl<M: Machine> Call<'_, M> {
             None => self.domain.privileges.control,
         };
         if allowed { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    /// The entry that maps what `value` says, where the frame is one of `owner`: a frame number of a guest that runs in
+    /// hardware is translated.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no memory, or if the entry would allow what the guest itself may not.
+    pub(super) fn machine_entry(
+        &self,
+        owner: Option<&Arc<Domain>>,
+        value: u64,
+    ) -> Result<u64, Errno> {
+        let Some(hvm) = owner.and_then(|owner| owner.hvm.as_ref()) else {
+            return Ok(value);
+        };
+        if !mm::entry::is_present(value) {
+            return Ok(value);
+        }
+        let gfn = Pfn(mm::entry::target(value).0);
+        let mapped = hvm.p2m.get(&self.hv.machine, gfn).ok_or(Errno::EINVAL)?;
+        let special = mapped.kind == P2mKind::Special;
+        if !(mapped.kind.is_ram() || special)
+            || mm::entry::is_writable(value) && !mapped.kind.is_writable()
+        {
+            return Err(Errno::EINVAL);
+        }
+        Ok(mm::entry::with_target(value, mapped.mfn))
     }
 
     /// Keeps the list of demotions short while request number `index` of a long call is about to be done. Each request can

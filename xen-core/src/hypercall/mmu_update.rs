@@ -141,9 +141,14 @@ impl<M: Machine> Call<'_, M> {
                 if !hv.may_map(self.domain, &owners.tables) {
                     return Err(Errno::EPERM.into());
                 }
+                let value = if command == MmuUpdateCmd::PT_UPDATE_NO_TRANSLATE {
+                    request.val
+                } else {
+                    self.machine_entry(owners.pages.domain.as_ref(), request.val)?
+                };
                 let update = mm::Update {
                     address: request.ptr & !COMMAND,
-                    value: request.val,
+                    value,
                     page_owner: owners.pages.id,
                     preserve_ad: command == MmuUpdateCmd::PT_UPDATE_PRESERVE_AD,
                 };

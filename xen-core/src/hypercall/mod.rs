@@ -25,6 +25,8 @@ mod event_channel_op;
 mod foreign;
 mod fpu_taskswitch;
 mod grant_table_op;
+mod hardware;
+mod hvm_op;
 mod mca;
 mod memory_op;
 mod mmu_update;
@@ -36,6 +38,7 @@ mod sysctl;
 mod update_descriptor;
 mod update_va_mapping;
 
+pub use hardware::enter_from_hardware;
 pub use vm_assist::VALID_ASSISTS;
 
 use alloc::sync::Arc;

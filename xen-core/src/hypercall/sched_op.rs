@@ -68,6 +68,19 @@ impl<M: Machine> Call<'_, M> {
     /// Unmasks events and sleeps until one is pending.
     fn block(&mut self) {
         let machine = &self.hv.machine;
+        if self.vcpu.hvm.is_some() {
+            self.vcpu.set_flags(VcpuFlags::BLOCKED);
+            // Its flags decide about interrupts: nothing is unmasked for it.
+            if self.hv.has_mail(self.vcpu)
+                || self
+                    .vcpu
+                    .info()
+                    .is_some_and(|info| info.upcall_pending(machine))
+            {
+                self.vcpu.clear_flags(VcpuFlags::BLOCKED);
+            }
+            return;
+        }
         let Some(info) = self.vcpu.info() else { return };
         info.set_upcall_mask(machine, false);
         self.vcpu.set_flags(VcpuFlags::BLOCKED);

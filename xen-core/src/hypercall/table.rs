@@ -46,6 +46,7 @@ impl<M: Machine> Call<'_, M> {
             H::DOMCTL => self.domctl(a.handle(0)),
             H::ARCH_0 => self.mca(a.handle(0)),
             H::KEXEC_OP => self.kexec_op(a.uint(0), a.handle(1)),
+            H::HVM_OP => self.hvm_op(a.uint(0), a.handle(1)),
             _ => Err(Errno::ENOSYS.into()),
         }
     }
@@ -71,6 +72,7 @@ pub(super) const fn argument_count(nr: HypercallNr) -> usize {
         | H::SCHED_OP
         | H::EVENT_CHANNEL_OP
         | H::KEXEC_OP
+        | H::HVM_OP
         | H::PHYSDEV_OP => 2,
         H::UPDATE_VA_MAPPING | H::CONSOLE_IO | H::GRANT_TABLE_OP | H::VCPU_OP => 3,
         H::MMU_UPDATE | H::MMUEXT_OP | H::UPDATE_VA_MAPPING_OTHERDOMAIN => 4,

@@ -22,6 +22,7 @@ impl<M: Machine> Call<'_, M> {
     ) -> HypercallResult {
         let owner = self.page_owner((domid & 0xffff) as u16)?;
         self.may_handle(&owner)?;
+        let value = self.machine_entry(owner.domain.as_ref(), value)?;
         self.update_va(va, value, flags, owner.id)
     }
 

@@ -16,7 +16,7 @@ use super::Call;
 use crate::domain::{Vcpu, VcpuFlags, VcpuInfo};
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
-use crate::num::{CpuId, Mfn, VcpuId};
+use crate::num::{CpuId, VcpuId};
 use crate::outcome::{HypercallResult, Outcome, Stop};
 use crate::pv::{areas, context};
 
@@ -175,7 +175,10 @@ impl<M: Machine> Call<'_, M> {
         if !Arc::ptr_eq(vcpu, self.vcpu) && !vcpu.flags().contains(VcpuFlags::DOWN) {
             return Err(Errno::EINVAL);
         }
-        let mfn = Mfn(arg.mfn);
+        let mfn = self
+            .domain
+            .frame(&hv.machine, arg.mfn)
+            .ok_or(Errno::EINVAL)?;
         let page = hv
             .mem
             .get_writable(mfn, self.domain.id)

@@ -16,6 +16,12 @@ const VERSION: u64 = 4 << 16 | 17;
 const EXTRA_VERSION: &[u8] = b".7";
 /// XENVER_capabilities: the guest types that can be built. Tokens are followed by a space.
 const CAPABILITIES: &[u8] = b"xen-3.0-x86_64 ";
+/// The same where guests can run in hardware.
+const CAPABILITIES_WITH_HVM: &[u8] =
+    b"xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ";
+/// Feature bits that every guest has that runs in hardware: writable tables, translated frames, vector callback, safe
+/// pvclock, vnode in mem_flags, not mapped directly.
+const FEATURES_HVM: u32 = 1 | 1 << 2 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 16;
 /// Feature bits (public header features.h) that every PV guest has.
 const FEATURES_PV: u32 = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 13 | 1 << 17;
 /// XENFEAT_pae_pgdir_above_4gb.
@@ -49,7 +55,14 @@ impl<M: Machine> Call<'_, M> {
                 };
                 machine.write(arg.cast(), &info)?;
             }
-            VersionOp::CAPABILITIES => machine.write(arg.cast(), &padded::<1024>(CAPABILITIES))?,
+            VersionOp::CAPABILITIES => {
+                let capabilities = if machine.hvm_support().available {
+                    CAPABILITIES_WITH_HVM
+                } else {
+                    CAPABILITIES
+                };
+                machine.write(arg.cast(), &padded::<1024>(capabilities))?;
+            }
             VersionOp::CHANGESET => {
                 let changeset = concat!("xenolith ", env!("CARGO_PKG_VERSION"));
                 machine.write(arg.cast(), &padded::<64>(changeset.as_bytes()))?;
@@ -127,6 +140,9 @@ impl<M: Machine> Call<'_, M> {
     }
 
     fn features(&self) -> u32 {
+        if self.domain.is_translated() {
+            return FEATURES_HVM;
+        }
         let mut features = FEATURES_PV;
         if self.domain.assists(VmassistType::PAE_EXTENDED_CR3.0) {
             features |= FEATURE_EXTENDED_CR3;

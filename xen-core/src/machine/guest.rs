@@ -1,5 +1,7 @@
 //! Copies between the hypervisor and the guest address space that is loaded right now.
 
+use crate::hvm::GuestView;
+
 /// An access to guest memory that the guest's page tables do not allow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GuestFault {
@@ -25,6 +27,13 @@ pub trait GuestMemory {
     /// # Errors
     /// The first address that faulted.
     fn copy_to_guest(&self, addr: u64, buf: &[u8]) -> Result<(), GuestFault>;
+
+    /// Says whose memory copies on this processor go to: that of a guest whose addresses the hardware translates, or, for
+    /// `None`, whatever is loaded.
+    fn set_guest_view(&self, view: Option<GuestView>);
+
+    /// What [`GuestMemory::set_guest_view`] said last.
+    fn guest_view(&self) -> Option<GuestView>;
 
     /// Reads one page-table entry-sized word through the loaded translation of `addr`, walking the tables rooted at
     /// the loaded root by software is not this function's business; see `crate::guest::walk`.

@@ -11,6 +11,7 @@ mod flush_requests;
 mod frames;
 mod guest;
 mod heap;
+mod hvm_cpu;
 mod pv_cpu;
 
 pub use atomic_mask::AtomicCpuMask;
@@ -21,6 +22,10 @@ pub use flush_requests::FlushRequests;
 pub use frames::{FrameWords, Frames};
 pub use guest::{GuestFault, GuestMemory};
 pub use heap::HeapMemory;
+pub use hvm_cpu::{
+    EventKind, ExitReason, HvmCpu, HvmEntry, HvmEvent, HvmExit, HvmState, HvmSupport, NestedFault,
+    PortAccess, Segment, TableRegister,
+};
 pub use pv_cpu::{CpuidLeaf, DebugRegs, PvCpu, SegmentBase, SelectorReg};
 
 /// A whole computer.
@@ -35,6 +40,7 @@ pub trait Machine:
     + ConsoleIo
     + Power
     + HeapMemory
+    + HvmCpu
     + Send
     + Sync
     + 'static
@@ -52,6 +58,7 @@ impl<T> Machine for T where
         + ConsoleIo
         + Power
         + HeapMemory
+        + HvmCpu
         + Send
         + Sync
         + 'static

@@ -3,11 +3,14 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use hypercall_abi::arch_x86::CpuUserRegs;
+use xen_core::hvm::GuestView;
 use xen_core::irq::KICK_VECTOR;
 use xen_core::machine::{
     Clock, ConsoleIo, CpuMask, CpuidLeaf, Cpus, DebugRegs, Flush, FrameWords, Frames, GuestFault,
-    GuestMemory, HeapMemory, Irqs, MsiMessage, Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase,
-    SelectorReg, Trigger, TscScale, WallTime, Width,
+    GuestMemory, HeapMemory, HvmCpu, HvmEntry, HvmExit, HvmState, HvmSupport, Irqs, MsiMessage,
+    Pio, Polarity, Power, PvCpu, ResetKind, SegmentBase, SelectorReg, Trigger, TscScale, WallTime,
+    Width,
 };
 use xen_core::num::{CpuId, Gsi, Mfn, Vector};
 
@@ -18,7 +21,7 @@ use crate::metal::mem::layout::DIRECT_MAP_BASE;
 use crate::metal::mem::stacks::this_cpu;
 use crate::metal::mem::{heap, paging, ram::Ram, vmap};
 use crate::metal::time::{clock, cmos, tsc};
-use crate::metal::{pio, power, serial, watchdog};
+use crate::metal::{pio, power, serial, svm, watchdog};
 
 /// CR4 bits that a guest may change: TSD, DE, FSGSBASE. OSXSAVE is the host's and on wherever guests can use it.
 const GUEST_CR4: u64 = 1 << 2 | 1 << 3 | 1 << 16;
@@ -63,11 +66,41 @@ impl HeapMemory for X86 {
 
 impl GuestMemory for X86 {
     fn copy_from_guest(&self, addr: u64, buf: &mut [u8]) -> Result<(), GuestFault> {
-        guest_copy::from_guest(addr, buf)
+        match self.guest_view() {
+            Some(view) => view.copy_from(self, addr, buf),
+            None => guest_copy::from_guest(addr, buf),
+        }
     }
 
     fn copy_to_guest(&self, addr: u64, buf: &[u8]) -> Result<(), GuestFault> {
-        guest_copy::to_guest(addr, buf)
+        match self.guest_view() {
+            Some(view) => view.copy_to(self, addr, buf),
+            None => guest_copy::to_guest(addr, buf),
+        }
+    }
+
+    fn set_guest_view(&self, view: Option<GuestView>) {
+        *this_cpu().view.lock() = view;
+    }
+
+    fn guest_view(&self) -> Option<GuestView> {
+        *this_cpu().view.lock()
+    }
+}
+
+impl HvmCpu for X86 {
+    fn hvm_support(&self) -> HvmSupport {
+        svm::support()
+    }
+
+    fn run_hvm(&self, entry: &HvmEntry, state: &mut HvmState, regs: &mut CpuUserRegs) -> HvmExit {
+        svm::run(entry, state, regs)
+    }
+
+    fn forget_hvm_translations(&self) {
+        if let Some(svm) = this_cpu().svm.get() {
+            svm.request_flush();
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod panic;
 mod pio;
 mod power;
 mod serial;
+mod svm;
 mod time;
 mod watchdog;
 

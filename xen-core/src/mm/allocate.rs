@@ -102,6 +102,19 @@ impl Memory {
         Some(mfn)
     }
 
+    /// A zeroed frame for the hypervisor's own tables, which no guest can refer to. Give it back with
+    /// [`Memory::free_private`].
+    #[must_use]
+    pub fn allocate_private<M: Frames + Cpus>(&self, machine: &M) -> Option<Mfn> {
+        self.take_clean(machine, 0, AllocOptions::default(), 0)
+    }
+
+    /// Gives back a frame of [`Memory::allocate_private`]. Processors that walked it drop what they remember before it
+    /// is used again.
+    pub fn free_private(&self, mfn: Mfn) {
+        self.release_detached(mfn, 0);
+    }
+
     /// Gives up the hypervisor's hold on a page of [`Memory::allocate_shared`]. The frame is free when the last
     /// mapping is gone. Call once.
     pub fn free_shared(&self, mfn: Mfn) {

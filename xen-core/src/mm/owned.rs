@@ -121,6 +121,15 @@ impl OwnedPages {
         pages
     }
 
+    /// Calls `visit` with each page in the list, as long as it says true. `visit` takes no lock.
+    pub(super) fn for_each(&self, mem: &Memory, mut visit: impl FnMut(Mfn) -> bool) {
+        let list = self.list.lock();
+        let mut at = list.pages.first();
+        while let Some(mfn) = at.filter(|&mfn| visit(mfn)) {
+            at = FrameList::next(&mem.frames, mfn);
+        }
+    }
+
     /// A page that destruction has not dealt with yet.
     #[must_use]
     pub(crate) fn first_unvisited(&self, mem: &Memory) -> Option<Mfn> {

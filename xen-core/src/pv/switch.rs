@@ -47,7 +47,13 @@ impl<M: Machine> Hypervisor<M> {
         };
         let machine = &self.machine;
         ctx.regs = *regs;
-        ctx.segments = save_segments(machine, &ctx);
+        if ctx.hvm.is_none() {
+            ctx.segments = save_segments(machine, &ctx);
+        } else if ctx.xcr0 != 0 {
+            // Emulators let a guest set it without leaving.
+            ctx.xcr0 = machine.xcr0();
+            ctx.xcr0_accum |= ctx.xcr0;
+        }
         fpu::save(machine, &mut ctx);
         // The root may be freed as soon as the vCPU is off (XSA-438): leave nothing of it loaded. User pages are global
         // and survive the loading of a root, so they must go too; then this processor need not hear of the domain's
@@ -79,6 +85,10 @@ impl<M: Machine> Hypervisor<M> {
         vcpu.set_running(Some(cpu.id));
         domain.dirty_cpus.lock().insert(cpu.id);
         *regs = ctx.regs;
+        if ctx.hvm.is_some() {
+            self.switch_in_hardware(cpu, domain, vcpu, ctx);
+            return true;
+        }
         if let Some(root) = ctx.current_root() {
             machine.load_root(root);
             cpu.guest_root_loaded = true;

@@ -341,6 +341,6 @@ pub fn audit(hv: &Hypervisor<SimMachine>, guests: &[&PvGuest]) {
     for guest in guests {
         guest.ctx.enter_holds(&mut all);
     }
-    let faults = hv.mem.audit(&hv.machine, &all);
+    let faults = hv.audit(&all);
     assert!(faults.is_empty(), "audit: {faults:#?}");
 }

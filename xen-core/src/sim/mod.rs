@@ -8,6 +8,7 @@ mod cases;
 mod cpus;
 mod devices;
 mod guest;
+mod hvm;
 mod memory;
 mod pv_cpu;
 mod tlb;
@@ -23,9 +24,10 @@ pub use cases::cases;
 pub use cpus::on_cpu;
 pub use devices::{IoAccess, RoutedGsi};
 pub use guest::{DIRECT_MAP, PvGuest, audit};
+pub use hvm::GuestRun;
 pub use world::{new_domain, world, world_with};
 
-use crate::machine::{CpuMask, CpuidLeaf, FrameWords};
+use crate::machine::{CpuMask, CpuidLeaf, FrameWords, HvmSupport};
 use crate::num::{CpuId, Gsi, Vector};
 
 /// What to simulate.
@@ -81,6 +83,8 @@ struct Devices {
     msrs: HashMap<u32, u64>,
     kicked: CpuMask,
     wall_secs: u64,
+    hvm_support: HvmSupport,
+    guest_runs: VecDeque<GuestRun>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

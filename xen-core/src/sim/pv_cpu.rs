@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::SimMachine;
 use super::tlb::Cached;
+use crate::hvm::GuestView;
 use crate::machine::{CpuidLeaf, Cpus, DebugRegs, PvCpu, SegmentBase, SelectorReg};
 use crate::num::{CpuId, Mfn, Vector};
 
@@ -32,6 +33,7 @@ pub(super) struct CpuState {
     xcr0: u64,
     task_switched: bool,
     guest_cr4: u64,
+    pub(super) view: Option<GuestView>,
 }
 
 pub(super) fn default_cpuid() -> HashMap<(u32, u32), CpuidLeaf> {

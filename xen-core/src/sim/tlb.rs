@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use super::SimMachine;
+use crate::hvm::GuestView;
 use crate::machine::{Cpus, Frames, GuestFault, GuestMemory};
 use crate::num::{CpuId, Mfn, PAGE_SIZE};
 use crate::pv::mm::entry;
@@ -108,8 +109,19 @@ fn by_page(
 }
 
 impl GuestMemory for SimMachine {
+    fn set_guest_view(&self, view: Option<GuestView>) {
+        self.cpu(self.this_cpu()).view = view;
+    }
+
+    fn guest_view(&self) -> Option<GuestView> {
+        self.cpu(self.this_cpu()).view
+    }
+
     fn copy_from_guest(&self, addr: u64, buf: &mut [u8]) -> Result<(), GuestFault> {
         let cpu = self.this_cpu();
+        if let Some(view) = self.guest_view() {
+            return view.copy_from(self, addr, buf);
+        }
         by_page(addr, buf.len(), |at, done, n| {
             let part = &mut buf[done..done + n];
             if M2P.contains(&at) {
@@ -136,6 +148,9 @@ impl GuestMemory for SimMachine {
 
     fn copy_to_guest(&self, addr: u64, buf: &[u8]) -> Result<(), GuestFault> {
         let cpu = self.this_cpu();
+        if let Some(view) = self.guest_view() {
+            return view.copy_to(self, addr, buf);
+        }
         by_page(addr, buf.len(), |at, done, n| {
             let mfn = self.translate(cpu, at, true)?;
             if self.has_frame(mfn) {

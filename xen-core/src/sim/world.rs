@@ -68,6 +68,7 @@ pub fn world_with(config: SimConfig) -> Hypervisor<SimMachine> {
         }),
         machine_checks: Telemetry::default(),
         power: PowerStates::default(),
+        audits: crate::domain::audit::AuditRequests::default(),
         console: Console::default(),
         wallclock: RankedMutex::new(Rank::Machine, WallTime::default()),
         policies,
@@ -97,6 +98,7 @@ pub fn new_domain(hv: &Hypervisor<SimMachine>, id: DomId, privileges: Privileges
         handle: [0; 16],
         ssidref: 0,
         paused: false,
+        hvm: None,
     })
     .expect("sim: new domain")
 }

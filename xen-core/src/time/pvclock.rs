@@ -43,7 +43,12 @@ impl<M: Machine> Hypervisor<M> {
     /// Brings the time in `vcpu_info` up to date. Called by the processor that runs the vCPU, or while none does.
     pub fn publish_time(&self, vcpu: &Vcpu) {
         let Some(info) = vcpu.info() else { return };
-        let time = time_info(&self.machine);
+        let mut time = time_info(&self.machine);
+        if let Some(mailbox) = vcpu.hvm.as_deref() {
+            // The guest computes with its own counter.
+            let offset = mailbox.tsc_offset.load(Ordering::Relaxed);
+            time.tsc_timestamp = time.tsc_timestamp.wrapping_add(offset);
+        }
         let [version, tsc, system_time, scale] = info.time_words(&self.machine);
         // The guest reads again while the version is odd or has changed (public header xen.h).
         let odd = ((version.load(Ordering::Relaxed) & LOW_HALF) as u32).wrapping_add(1) | 1;

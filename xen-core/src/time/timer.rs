@@ -32,6 +32,8 @@ pub enum Event {
     Periodic(Weak<Vcpu>),
     /// The end of a SCHEDOP_poll.
     Poll(Weak<Vcpu>),
+    /// The timer of the local APIC of a vCPU that runs in hardware.
+    Lapic(Weak<Vcpu>),
     /// A watchdog of a domain, by slot.
     Watchdog(Weak<Domain>, usize),
     /// The time that domains have for the end of an interrupt, by its number.
@@ -61,6 +63,7 @@ impl Event {
             Self::Task(task) => (3, Arc::as_ptr(task).addr()),
             Self::Interrupt(irq) => (6, *irq as usize),
             Self::PollMachineChecks => (7, 0),
+            Self::Lapic(vcpu) => (8, vcpu.as_ptr().addr()),
             Self::Watchdog(domain, slot) => (4 | (*slot as u8 & 1), domain.as_ptr().addr()),
         };
         TimerKey { kind, object }
@@ -213,6 +216,11 @@ impl<M: Machine> Hypervisor<M> {
             Event::Poll(vcpu) => {
                 if let Some(vcpu) = vcpu.upgrade() {
                     self.poll_expired(&vcpu, deadline);
+                }
+            }
+            Event::Lapic(vcpu) => {
+                if let Some(vcpu) = vcpu.upgrade() {
+                    self.lapic_expired(&vcpu, deadline);
                 }
             }
             Event::Watchdog(domain, slot) => {

@@ -133,6 +133,27 @@ impl<M: Machine> Hypervisor<M> {
         );
     }
 
+    /// Sets when the timer of the local APIC fires; 0 = not.
+    pub(crate) fn set_lapic_deadline(&self, vcpu: &Arc<Vcpu>, deadline_ns: u64) {
+        if let Some(mailbox) = vcpu.hvm.as_deref() {
+            self.replace(
+                &mailbox.lapic_deadline_ns,
+                deadline_ns,
+                Event::Lapic(Arc::downgrade(vcpu)),
+            );
+        }
+    }
+
+    pub(super) fn lapic_expired(&self, vcpu: &Arc<Vcpu>, deadline_ns: u64) {
+        let Some(mailbox) = vcpu.hvm.as_deref() else {
+            return;
+        };
+        if taken(&mailbox.lapic_deadline_ns, deadline_ns, 0) {
+            mailbox.lapic_expired.store(true, Ordering::SeqCst);
+            self.wake(vcpu);
+        }
+    }
+
     pub(super) fn poll_expired(&self, vcpu: &Arc<Vcpu>, deadline_ns: u64) {
         if taken(&vcpu.poll_deadline_ns, deadline_ns, 0)
             && vcpu.flags().contains(VcpuFlags::POLLING)

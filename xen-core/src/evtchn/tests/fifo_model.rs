@@ -209,6 +209,6 @@ fn bad_control_blocks_and_pages_are_refused() {
     assert_eq!(hv.expand_array(&receiver, own), Err(Errno::ENOSPC));
     hv.destroy_events(&receiver).expect("end");
     // Every page is free of the format's references: one can be taken as a table again.
-    let faults = hv.mem.audit(&hv.machine, &Holders::default());
+    let faults = hv.mem.audit(&hv.machine, &Holders::default()).faults;
     assert!(faults.is_empty(), "{faults:#?}");
 }

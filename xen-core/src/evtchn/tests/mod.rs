@@ -46,6 +46,7 @@ fn limited_domain(hv: &World, id: u16, max_evtchn_port: u32) -> Arc<Domain> {
             handle: [0; 16],
             ssidref: 0,
             paused: false,
+            hvm: None,
         })
         .expect("new domain");
     for vcpu in 0..VCPUS {

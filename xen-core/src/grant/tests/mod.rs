@@ -113,7 +113,7 @@ impl Pair {
                 holders.general.push(frame);
             }
         }
-        let faults = self.hv.mem.audit(&self.hv.machine, &holders);
+        let faults = self.hv.audit(&holders);
         assert!(faults.is_empty(), "{faults:#?}");
     }
 }

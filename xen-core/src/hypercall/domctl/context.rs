@@ -70,7 +70,7 @@ impl<M: Machine> Call<'_, M> {
         arg: DomctlVcpucontext,
     ) -> Result<(), Stop> {
         let hv = self.hv;
-        if target.id == self.domain.id {
+        if target.id == self.domain.id || target.is_translated() {
             return Err(Errno::EINVAL.into());
         }
         let vcpu = Self::find(target, arg.vcpu, Errno::EINVAL)?;
@@ -134,7 +134,14 @@ impl<M: Machine> Call<'_, M> {
         hv.set_poll_timeout(vcpu, 0);
         let mut ctx = vcpu.parked.lock().take().ok_or(Stop::Preempted)?;
         mm::drop_roots(hv, &mut ctx);
-        *vcpu.parked.lock() = Some(Box::new(VcpuCtx::new(hv.machine.fpu_area_size())));
+        let mut fresh = Box::new(VcpuCtx::new(hv.machine.fpu_area_size()));
+        fresh.hvm = target.is_translated().then(|| {
+            Box::new(crate::hvm::HvmVcpu::new(
+                vcpu.id.0,
+                target.cpu_policy().address_bits(),
+            ))
+        });
+        *vcpu.parked.lock() = Some(fresh);
         mm::in_stretches(hv, |budget| mm::drain(hv, &target.pages, budget))
     }
 

@@ -17,6 +17,8 @@ use crate::outcome::Stop;
 
 /// The most vCPUs of a PV domain (MAX_VIRT_CPUS).
 const MAX_VCPUS: u32 = 8192;
+/// The most vCPUs of a guest that runs in hardware (HVM_MAX_VCPUS).
+const MAX_HVM_VCPUS: u32 = 128;
 /// The newest version of grant tables that is served.
 const GRANT_VERSION: u32 = 1;
 /// The most frames of a grant table (Xen's default of `gnttab_max_frames`), and what one gets that does not say.
@@ -27,11 +29,15 @@ const MAPTRACK_FRAMES: u32 = 1024;
 impl<M: Machine> Call<'_, M> {
     /// Creates a domain, without memory and vCPUs, paused once. A `wish` that is no domain's number, or 0, means any.
     pub(super) fn create(&self, wish: DomId, arg: &DomctlCreatedomain) -> Result<DomId, Errno> {
-        let limits = check(arg)?;
+        let limits = check(arg, self.hv.machine.hvm_support().available)?;
         let hv = self.hv;
         let relaxed =
             X86MiscFlags::from_bits_retain(arg.arch.misc_flags).contains(X86MiscFlags::MSR_RELAXED);
-        let policy = hv.policies.pv_default.as_ref().clone();
+        let policy = if limits.hvm.is_some() {
+            hv.policies.hvm_default.as_ref().clone()
+        } else {
+            hv.policies.pv_default.as_ref().clone()
+        };
         let mut config = DomainConfig {
             id: wish,
             privileges: Privileges {
@@ -46,6 +52,7 @@ impl<M: Machine> Call<'_, M> {
             handle: arg.handle,
             ssidref: arg.ssidref,
             paused: true,
+            hvm: limits.hvm,
         };
         if wish.0 != 0 && wish < DomId::FIRST_RESERVED {
             return hv.create_domain(config).map(|domain| domain.id);
@@ -92,12 +99,24 @@ impl<M: Machine> Call<'_, M> {
 struct Limits {
     grant: u32,
     maptrack: u32,
+    /// Devices that are emulated, if the guest runs in hardware.
+    hvm: Option<X86EmulationFlags>,
 }
 
-/// Whether such a domain can be made here: PV, without devices, with grant tables of version 1.
-fn check(arg: &DomctlCreatedomain) -> Result<Limits, Errno> {
+/// Whether such a domain can be made here: without devices passed through, with grant tables of version 1. `hvm` if guests
+/// can run in hardware.
+fn check(arg: &DomctlCreatedomain, hvm: bool) -> Result<Limits, Errno> {
     let flags = DomctlCdf::from_bits(arg.flags).ok_or(Errno::EINVAL)?;
-    let offered = DomctlCdf::S3_INTEGRITY | DomctlCdf::OOS_OFF | DomctlCdf::XS_DOMAIN;
+    let mut offered = DomctlCdf::S3_INTEGRITY | DomctlCdf::OOS_OFF | DomctlCdf::XS_DOMAIN;
+    if hvm {
+        offered |= DomctlCdf::HVM | DomctlCdf::HAP;
+    }
+    let in_hardware = flags.contains(DomctlCdf::HVM);
+    // The only translation there is for them is the processor's.
+    if in_hardware != flags.contains(DomctlCdf::HAP) || in_hardware && arg.max_vcpus > MAX_HVM_VCPUS
+    {
+        return Err(Errno::EINVAL);
+    }
     if !offered.contains(flags)
         || arg.grant_opts & !DOMCTL_GRANT_VERSION_MASK != 0
         || !(1..=MAX_VCPUS).contains(&arg.max_vcpus)
@@ -108,8 +127,14 @@ fn check(arg: &DomctlCreatedomain) -> Result<Limits, Errno> {
     }
     X86MiscFlags::from_bits(arg.arch.misc_flags).ok_or(Errno::EINVAL)?;
     let emulators = X86EmulationFlags::from_bits(arg.arch.emulation_flags).ok_or(Errno::EINVAL)?;
-    // PV guests have no emulated devices; the interval timer is allowed for the sake of old toolstacks.
-    if !X86EmulationFlags::PIT.contains(emulators) {
+    // PV guests have no emulated devices; the interval timer is allowed for the sake of old toolstacks. Others have
+    // a local APIC and nothing else (PVH).
+    let known = if in_hardware {
+        emulators == X86EmulationFlags::LAPIC
+    } else {
+        X86EmulationFlags::PIT.contains(emulators)
+    };
+    if !known {
         return Err(Errno::EOPNOTSUPP);
     }
     if !(1..=GRANT_VERSION).contains(&arg.grant_opts) {
@@ -130,5 +155,9 @@ fn check(arg: &DomctlCreatedomain) -> Result<Limits, Errno> {
     if arg.cpupool_id != 0 {
         return Err(Errno::ENOENT);
     }
-    Ok(Limits { grant, maptrack })
+    Ok(Limits {
+        grant,
+        maptrack,
+        hvm: in_hardware.then_some(emulators),
+    })
 }

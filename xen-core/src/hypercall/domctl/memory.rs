@@ -3,12 +3,14 @@
 use alloc::sync::Arc;
 use core::ops::Range;
 
+use hypercall_abi::domctl::DomctlPagingMempool;
 use hypercall_abi::domctl::{
     DOMCTL_PFINFO_L1TAB, DOMCTL_PFINFO_L2TAB, DOMCTL_PFINFO_L3TAB, DOMCTL_PFINFO_L4TAB,
     DOMCTL_PFINFO_LPINTAB, DOMCTL_PFINFO_NOTAB, DOMCTL_PFINFO_XTAB, Domctl, DomctlCmd,
     DomctlGetpageframeinfo3, DomctlMemoryMapping,
 };
 use hypercall_abi::errno::Errno;
+use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::xen::DomId;
 
 use super::Call;
@@ -16,7 +18,7 @@ use crate::domain::Domain;
 use crate::guest::GuestAccess;
 use crate::machine::Machine;
 use crate::mm::{Memory, PageType};
-use crate::num::Mfn;
+use crate::num::{Mfn, PAGE_SIZE};
 
 /// Frames that can be asked for at once.
 const MAX_FRAMES: u64 = 1024;
@@ -27,15 +29,36 @@ impl<M: Machine> Call<'_, M> {
         &self,
         op: &Domctl,
         target: &Arc<Domain>,
+        at: GuestHandle<u8>,
     ) -> Option<Result<(), Errno>> {
         Some(match op.cmd {
             DomctlCmd::GETPAGEFRAMEINFO3 => self.frame_types(target, op.u.as_getpageframeinfo3()),
             DomctlCmd::MEMORY_MAPPING => self.device_mapping(op.u.as_memory_mapping()),
             DomctlCmd::SETVNUMAINFO => self.set_vnuma(target, op.u.as_vnuma()),
-            // Memory for tables that shadow a guest's: a PV guest has none.
-            DomctlCmd::GET_PAGING_MEMPOOL_SIZE | DomctlCmd::SET_PAGING_MEMPOOL_SIZE => {
-                Err(Errno::EOPNOTSUPP)
-            }
+            // Memory for the tables that translate a guest's frames: a PV guest has none.
+            DomctlCmd::GET_PAGING_MEMPOOL_SIZE => target
+                .hvm
+                .as_ref()
+                .ok_or(Errno::EOPNOTSUPP)
+                .and_then(|hvm| {
+                    let size = hvm.p2m.limit() * PAGE_SIZE;
+                    self.hv
+                        .machine
+                        .write(at.cast(), &DomctlPagingMempool { size })
+                }),
+            DomctlCmd::SET_PAGING_MEMPOOL_SIZE => target
+                .hvm
+                .as_ref()
+                .ok_or(Errno::EOPNOTSUPP)
+                .and_then(|hvm| {
+                    let size = op.u.as_paging_mempool().size;
+                    if !size.is_multiple_of(PAGE_SIZE) {
+                        return Err(Errno::EINVAL);
+                    }
+                    hvm.p2m
+                        .set_limit((size / PAGE_SIZE).max(hvm.p2m.table_count()));
+                    Ok(())
+                }),
             _ => return None,
         })
     }

@@ -4,6 +4,7 @@
 //! `EPERM`, then the operation.
 
 mod context;
+mod hvm_context;
 mod lifecycle;
 mod memory;
 mod permission;
@@ -168,7 +169,14 @@ impl<M: Machine> Call<'_, M> {
                 write_bitmap(machine, &op.u.as_nodeaffinity().nodemap, &NODES, 1)?;
             }
             DomctlCmd::GET_CPU_POLICY => self.policy_of(target, at.cast(), op.u.as_cpu_policy())?,
-            _ => self.memory_domctl(op, target).ok_or(Errno::ENOSYS)??,
+            DomctlCmd::GETHVMCONTEXT => {
+                self.get_hvm_context(target, at.cast(), op.u.as_hvmcontext())?
+            }
+            DomctlCmd::SETHVMCONTEXT => self.set_hvm_context(target, op.u.as_hvmcontext())?,
+            DomctlCmd::GETHVMCONTEXT_PARTIAL => {
+                self.get_hvm_record(target, at.cast(), op.u.as_hvmcontext_partial())?;
+            }
+            _ => self.memory_domctl(op, target, at).ok_or(Errno::ENOSYS)??,
         }
         Ok(Outcome::Done(0))
     }

@@ -166,7 +166,11 @@ impl<M: Machine> Call<'_, M> {
         let leaves = leaves.map_err(PolicyError::from)?;
         let msrs = msrs.map_err(PolicyError::from)?;
         let wish = target.cpu_policy().overlaid(&leaves, &msrs)?;
-        let policy = self.hv.policies.guest(&wish)?;
+        let policy = if target.is_translated() {
+            self.hv.policies.guest_hvm(&wish)?
+        } else {
+            self.hv.policies.guest(&wish)?
+        };
         target.set_cpu_policy(policy).map_err(PolicyError::from)
     }
 

@@ -29,6 +29,9 @@ impl<M: Machine> Call<'_, M> {
         const WORD: usize =
             (offset_of!(SharedInfo, arch) + offset_of!(ArchSharedInfo, max_pfn)) / 8;
         let target = self.named_domain(arg)?;
+        if let Some(hvm) = &target.hvm {
+            return Ok(hvm.p2m.highest());
+        }
         let words = self.hv.machine.words(target.shared_info);
         // A guest that has not said anything has frame 0.
         Ok(words[WORD].load(Ordering::Relaxed).saturating_sub(1))

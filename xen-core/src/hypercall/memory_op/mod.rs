@@ -5,6 +5,7 @@
 
 mod exchange;
 mod maps;
+mod physmap;
 mod reservation;
 mod resource;
 #[cfg(test)]
@@ -16,8 +17,7 @@ use alloc::sync::Arc;
 use hypercall_abi::errno::Errno;
 use hypercall_abi::guest_handle::GuestHandle;
 use hypercall_abi::memory::{
-    AddToPhysmap, AddToPhysmapBatch, MapSpace, MemAccessOpArg, MemoryDomain, MemoryOp, PodTarget,
-    RDM_ALL, RemoveFromPhysmap, ReservedDeviceMemoryMap,
+    MemAccessOpArg, MemoryDomain, MemoryOp, PodTarget, RDM_ALL, ReservedDeviceMemoryMap,
 };
 use hypercall_abi::xen::DomId;
 use zerocopy::{FromBytes, IntoBytes};
@@ -47,12 +47,21 @@ impl<M: Machine> Call<'_, M> {
             Op::INCREASE_RESERVATION | Op::DECREASE_RESERVATION | Op::POPULATE_PHYSMAP => {
                 return self.reservation(op, start, arg.cast());
             }
+            Op::EXCHANGE if self.domain.is_translated() => return Err(Errno::EOPNOTSUPP.into()),
             Op::EXCHANGE => return self.exchange(arg.cast()),
             Op::ACQUIRE_RESOURCE => return self.acquire_resource(start, arg.cast()),
+            Op::ADD_TO_PHYSMAP => return self.add_to_physmap(arg.cast(), start),
+            Op::ADD_TO_PHYSMAP_BATCH => return self.add_to_physmap_batch(arg.cast(), start),
             _ if start != 0 => return Err(Errno::EINVAL.into()),
             _ => {}
         }
         let value = match op {
+            Op::MACHINE_MEMORY_MAP | Op::MACHPHYS_MAPPING if self.domain.is_translated() => {
+                return Err(Errno::ENOSYS.into());
+            }
+            Op::MACHPHYS_MFN_LIST if self.domain.is_translated() => {
+                return Err(Errno::EINVAL.into());
+            }
             Op::MAXIMUM_RAM_PAGE => self.hv.machine.max_mfn().0,
             Op::CURRENT_RESERVATION => self.named_domain(arg.cast())?.pages.total_pages(),
             Op::MAXIMUM_RESERVATION => self.named_domain(arg.cast())?.pages.max_pages(),
@@ -66,21 +75,7 @@ impl<M: Machine> Call<'_, M> {
             Op::RESERVED_DEVICE_MEMORY_MAP => self.reserved_device_memory(arg.cast())?,
             // Nothing is shared copy-on-write.
             Op::GET_SHARING_FREED_PAGES | Op::GET_SHARING_SHARED_PAGES => 0,
-            Op::ADD_TO_PHYSMAP => {
-                let request: AddToPhysmap = self.argument(arg)?;
-                if request.space == MapSpace::GMFN_FOREIGN {
-                    return Err(Errno::ENOSYS.into());
-                }
-                return self.not_for_pv(request.domid, Errno::EACCES);
-            }
-            Op::ADD_TO_PHYSMAP_BATCH => {
-                let request: AddToPhysmapBatch = self.argument(arg)?;
-                return self.not_for_pv(request.domid, Errno::EACCES);
-            }
-            Op::REMOVE_FROM_PHYSMAP => {
-                let request: RemoveFromPhysmap = self.argument(arg)?;
-                return self.not_for_pv(request.domid, Errno::EACCES);
-            }
+            Op::REMOVE_FROM_PHYSMAP => self.remove_from_physmap(arg.cast())?,
             Op::SET_POD_TARGET | Op::GET_POD_TARGET => {
                 let request: PodTarget = self.argument(arg)?;
                 return self.not_for_pv(request.domid, Errno::EINVAL);

@@ -173,6 +173,9 @@ impl<M: Machine> Call<'_, M> {
     ) -> Result<(), Errno> {
         let pfn = Pfn(self.hv.machine.read_at(request.extent_start, index)?);
         let first = self.new_extent(target, request.extent_order, options)?;
+        if let Some(hvm) = &target.hvm {
+            return self.populate_translated(target, hvm, pfn, first, request.extent_order);
+        }
         for i in 0..1u64 << request.extent_order {
             enter_m2p(self.hv, target.id, first.offset(i), pfn.offset(i));
         }
@@ -189,7 +192,11 @@ impl<M: Machine> Call<'_, M> {
     ) -> Result<(), Errno> {
         let first = Mfn(self.hv.machine.read_at(request.extent_start, index)?);
         for i in 0..1u64 << request.extent_order {
-            self.remove_page(target, first.offset(i))?;
+            let frame = first.offset(i);
+            match &target.hvm {
+                Some(hvm) => self.remove_translated(target, hvm, Pfn(frame.0))?,
+                None => self.remove_page(target, frame)?,
+            }
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl<M: Machine> Call<'_, M> {
             nr_nodes: hv.firmware.numa.nodes(),
             max_node_id: hv.firmware.numa.nodes() - 1,
             cpu_khz: u32::try_from(hv.machine.tsc_khz()).unwrap_or(u32::MAX),
-            capabilities: (Physcap::PV | Physcap::GNTTAB_V1).bits(),
+            capabilities: physical_capabilities(hv.machine.hvm_support().available),
             arch_capabilities: 0,
             pad: 0,
             total_pages: self.ram_pages(),
@@ -195,4 +195,13 @@ impl<M: Machine> Call<'_, M> {
         machine.write(at, &arg)?;
         if fits { Ok(()) } else { Err(Errno::ENOBUFS) }
     }
+}
+
+/// What kinds of guests this machine can run.
+fn physical_capabilities(hvm: bool) -> u32 {
+    let mut capabilities = Physcap::PV | Physcap::GNTTAB_V1;
+    if hvm {
+        capabilities |= Physcap::HVM | Physcap::HAP;
+    }
+    capabilities.bits()
 }

@@ -8,7 +8,7 @@ use crate::metal::irq::{i8259, ioapic, lapic};
 use crate::metal::mem::heap;
 use crate::metal::mem::stacks::{self, Stack, this_cpu};
 use crate::metal::time::{calibrate, clock};
-use crate::metal::{machine_check, pio, power};
+use crate::metal::{machine_check, pio, power, svm};
 use xen_core::boot::options::Options;
 
 /// Makes the first CPU's data and goes on on its stack.
@@ -44,6 +44,8 @@ pub fn set_up_cpu(options: &Options) {
         syscall_msr::set_up(cpu);
     }
     fpu::set_up(options.xsave);
+    // SAFETY: the executing CPU, with its tables and system-call registers set up above.
+    unsafe { svm::set_up(cpu) };
     machine_check::set_up();
     lapic::set_up(options.x2apic, cpu.number == 0);
     if lapic::id() != cpu.apic_id {

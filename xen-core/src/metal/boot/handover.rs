@@ -24,7 +24,7 @@ use xen_core::dom0::{KernelError, decompress};
 use xen_core::domain::DomainTable;
 use xen_core::hypervisor::Hypervisor;
 use xen_core::irq::{Configuration, GsiDefault, IrqTable, McfgRange, SERIAL_VECTOR};
-use xen_core::machine::{Polarity, Trigger};
+use xen_core::machine::{HvmCpu, Polarity, Trigger};
 use xen_core::mce::Telemetry;
 use xen_core::mm::{Memory, PageInfo};
 use xen_core::num::{CpuId, Gsi, Mfn, PAGE_SHIFT};
@@ -85,13 +85,14 @@ fn build_hypervisor(state: &BootState) -> Hypervisor<X86> {
     mem.set_m2p(machine.ram.m2p_table());
     let sched = scheduler(&state.options);
     Hypervisor {
-        policies: CpuPolicies::detect(&machine),
+        policies: policies(&machine),
         mem,
         domains: DomainTable::new(),
         sched,
         timers: Timers::new(percpu::count()),
         irqs: IrqTable::new(interrupt_configuration(state)),
         machine_checks: Telemetry::default(),
+        audits: xen_core::domain::audit::AuditRequests::default(),
         power: PowerStates::default(),
         console,
         wallclock: RankedMutex::new(Rank::Machine, boot_time(cmos::read(), clock::now_ns())),
@@ -373,5 +374,15 @@ fn module_bytes(module: &Module<'_>) -> &'static [u8] {
             (DIRECT_MAP_BASE + range.start) as *const u8,
             range.len() as usize,
         )
+    }
+}
+
+/// What guests may see of the processor; with hardware virtualization, guests of that kind too.
+fn policies(machine: &X86) -> CpuPolicies {
+    let policies = CpuPolicies::detect(machine);
+    if machine.hvm_support().available {
+        policies.with_hvm()
+    } else {
+        policies
     }
 }

@@ -34,6 +34,16 @@ pub fn has_1g_pages() -> bool {
     bit(leaf_or_zero(0x8000_0001, 0).d, 26)
 }
 
+/// AMD-V.
+pub fn has_svm() -> bool {
+    bit(leaf_or_zero(0x8000_0001, 0).c, 2)
+}
+
+/// Features of AMD-V (CPUID 0x8000000a, EDX).
+pub fn svm_features() -> u32 {
+    leaf_or_zero(0x8000_000a, 0).d
+}
+
 /// x2APIC.
 pub fn has_x2apic() -> bool {
     bit(leaf_or_zero(1, 0).c, 21)

@@ -33,6 +33,25 @@ pub fn load(regs: &DebugRegs) {
     }
 }
 
+/// Loads DR0 to DR3, none of which DR7 enables now.
+pub fn load_addresses(addresses: &[u64; 4]) {
+    let [a, b, c, d] = *addresses;
+    // SAFETY: no breakpoint is enabled until the guest runs.
+    unsafe {
+        asm!(
+            "mov {a}, %dr0",
+            "mov {b}, %dr1",
+            "mov {c}, %dr2",
+            "mov {d}, %dr3",
+            a = in(reg) a,
+            b = in(reg) b,
+            c = in(reg) c,
+            d = in(reg) d,
+            options(att_syntax, nostack, preserves_flags),
+        );
+    }
+}
+
 /// Reads DR6.
 pub fn dr6() -> u64 {
     let value;

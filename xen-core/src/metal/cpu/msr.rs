@@ -33,6 +33,10 @@ pub const PAT: u32 = 0x277;
 pub const APIC_BASE: u32 = 0x1b;
 /// TSC-deadline timer.
 pub const TSC_DEADLINE: u32 = 0x6e0;
+/// AMD-V: switch (VM_CR).
+pub const VM_CR: u32 = 0xc001_0114;
+/// AMD-V: physical address of the area that VMRUN saves the host's state in (VM_HSAVE_PA).
+pub const VM_HSAVE_PA: u32 = 0xc001_0117;
 /// First x2APIC register.
 pub const X2APIC_FIRST: u32 = 0x800;
 /// Machine-check capabilities.

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use spin::{Mutex, Once};
 use x86_64::structures::tss::TaskStateSegment;
+use xen_core::hvm::GuestView;
 use xen_core::hypervisor::CpuLocal;
 use xen_core::machine::CpuMask;
 use xen_core::machine::FlushRequests;
@@ -15,6 +16,7 @@ use xen_core::num::{CpuId, Vector};
 use super::fpu::FpuBuffer;
 use super::gdt::Window;
 use crate::metal::mem::stacks::{self, Stack};
+use crate::metal::svm::SvmCpu;
 
 /// One CPU's data.
 pub struct PerCpu {
@@ -40,6 +42,10 @@ pub struct PerCpu {
     pub mailbox: FlushRequests,
     /// The page table of its descriptor window, once that is built.
     pub window: Once<Window>,
+    /// What it needs to run guests by AMD-V.
+    pub svm: Once<SvmCpu>,
+    /// Whose memory copies go to: that of a guest whose addresses the hardware translates, or what is loaded.
+    pub view: Mutex<Option<GuestView>>,
 }
 
 // SAFETY: `local` is used by its own CPU alone (see `local`), the rest is atomics, a lock, and data that never changes.
@@ -88,6 +94,8 @@ impl PerCpu {
             fpu: Mutex::new(FpuBuffer::new()),
             mailbox: FlushRequests::default(),
             window: Once::new(),
+            svm: Once::new(),
+            view: Mutex::new(None),
         }));
         stacks::create(number, cpu);
         place.call_once(|| cpu);

@@ -22,7 +22,13 @@ pub const VECTOR: u8 = 0xfc;
 /// Drops translations of the executing CPU.
 fn flush_here(what: Flush) {
     match what {
-        Flush::All => tlb::flush_all(),
+        Flush::All => {
+            tlb::flush_all();
+            // Guests' nested tables may have changed as well.
+            if let Some(svm) = this_cpu().svm.get() {
+                svm.request_flush();
+            }
+        }
         Flush::Page(addr) => tlb::flush(VirtAddr::new_truncate(addr)),
     }
 }

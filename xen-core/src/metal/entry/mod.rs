@@ -125,7 +125,9 @@ pub fn enter_guests() -> ! {
     // runs. `start_guest` gives up everything below.
     unsafe {
         let regs = &raw mut (*top).regs;
-        crate::metal::hypervisor().start(cpu.local(), &mut *regs);
+        let (hypervisor, local) = (crate::metal::hypervisor(), cpu.local());
+        hypervisor.start(local, &mut *regs);
+        while hypervisor.run_in_hardware(local, &mut *regs) {}
         start_guest(regs)
     }
 }
@@ -143,7 +145,11 @@ unsafe extern "C" fn guest_trap(regs: &mut CpuUserRegs) {
     // SAFETY: this is the only place that takes the library's per-CPU state while guests run, once per entry, and
     // entries do not nest.
     let local = unsafe { cpu.local() };
-    crate::metal::hypervisor().guest_trap(local, regs);
+    let hypervisor = crate::metal::hypervisor();
+    hypervisor.guest_trap(local, regs);
+    while hypervisor.run_in_hardware(local, regs) {
+        watchdog::note_progress();
+    }
     watchdog::note_progress();
 }
 

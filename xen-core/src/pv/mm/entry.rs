@@ -65,6 +65,12 @@ pub const fn without_write(entry: u64) -> u64 {
     entry & !RW
 }
 
+/// The entry with another frame.
+#[must_use]
+pub const fn with_target(entry: u64, mfn: Mfn) -> u64 {
+    entry & !ADDRESS | mfn.addr() & ADDRESS
+}
+
 /// The frame that the entry points to.
 #[must_use]
 pub const fn target(entry: u64) -> Mfn {

@@ -251,6 +251,8 @@ mod tests {
         set(from, seen);
         transfer(&hv, &mapper.domain, from, seen, to);
         assert_eq!((value(from), entry::target(value(to))), (0, page));
+        // What nobody granted must not be there when the books are compared.
+        set(to, 0);
         audit(&hv, &[&granter, &mapper]);
     }
 }

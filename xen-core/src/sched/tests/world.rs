@@ -113,6 +113,7 @@ impl World {
             handle: [0; 16],
             ssidref: 0,
             paused: false,
+            hvm: None,
         };
         let domain = self.hv.create_domain(config).expect("sim: domain");
         domain.sched.set_weight(weight);

@@ -101,7 +101,7 @@ abi_structs! {
     /// A local APIC.
     pub struct HvmHwLapic = "hvm_hw_lapic" [24] {
         pub apic_base_msr: u64,
-        /// Bit 0 by software, bit 1 by the base MSR.
+        /// Bit 0 by the base MSR, bit 1 by software.
         pub disabled: u32,
         pub timer_divisor: u32,
         /// TSC deadline.

@@ -346,6 +346,7 @@ fn a_guest_that_is_not_shown_a_register_does_not_find_the_values_of_the_one_befo
             handle: [0; 16],
             ssidref: 0,
             paused: false,
+            hvm: None,
         })
         .expect("domain");
     let vcpu = hv.create_vcpu(&other, VcpuId(0));

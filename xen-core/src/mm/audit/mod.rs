@@ -2,6 +2,12 @@
 //!
 //! The page tables are read as they are and every reference they imply is counted anew, together with the holders that
 //! the caller knows (roots of vCPUs, descriptor tables, grants). Any difference is a bug. Only for a machine at rest.
+//!
+//! The same walk looks at every mapping: none may let a guest write to a page table, a descriptor page or a page of the
+//! hypervisor's; the hypervisor's part of every L4 table must be the hypervisor's own; pages of descriptors hold what a guest
+//! may have. What owners, free lists and the machine-to-physical table say is compared in `owners`.
+
+mod owners;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -13,8 +19,9 @@ use core::sync::atomic::Ordering;
 use hypercall_abi::xen::DomId;
 
 use super::{FrameState, Memory, PageType};
-use crate::machine::Frames;
+use crate::machine::{Frames, PvCpu};
 use crate::num::Mfn;
+use crate::pv::descriptor;
 use crate::pv::mm::entry::{self, HYPERVISOR_SLOTS};
 
 /// L4 tables that the context of a vCPU holds at most.
@@ -40,14 +47,39 @@ pub struct Holders {
     pub typed: Vec<(Mfn, PageType)>,
     /// vCPUs by domain whose contexts nobody can look into because they run. What they may hold is let pass.
     pub running: BTreeMap<DomId, u64>,
+    /// Control domains: what they map of others needs no grant.
+    pub control: Vec<DomId>,
 }
 
+/// Mappings that a domain has of pages of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForeignEntries {
+    /// Entries that only read.
+    pub read: u32,
+    /// Entries that may write.
+    pub write: u32,
+}
+
+/// What a recount found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// One line for each difference; empty if all is well.
+    pub faults: Vec<String>,
+    /// By owner of the page table and frame: entries for pages of other domains, in tables of domains that need a grant for
+    /// that.
+    pub foreign: BTreeMap<(DomId, Mfn), ForeignEntries>,
+}
+
+/// Bit of a descriptor that the processor sets by itself: accessed.
+const DESCRIPTOR_ACCESSED: u64 = 1 << 40;
+
 impl Memory {
-    /// Compares the records of all frames with a recount. Returns one line for each difference; empty if all is well.
+    /// Compares the records of all frames with a recount.
     #[must_use]
-    pub fn audit<M: Frames>(&self, machine: &M, holders: &Holders) -> Vec<String> {
+    pub fn audit<M: Frames + PvCpu>(&self, machine: &M, holders: &Holders) -> Findings {
         let end = self.frames.len();
         let mut faults = Vec::new();
+        let mut foreign = BTreeMap::new();
         let mut start = 0;
         // As many frames at a time as there is memory to keep tallies of.
         let mut size = end;
@@ -70,14 +102,22 @@ impl Memory {
                 window: start..start + size,
                 tallies,
                 allowance: Allowance::new(holders),
+                slots: machine.hypervisor_l4_slots(),
+                control: &holders.control,
+                foreign,
                 faults,
             };
             recount.count(holders);
             recount.compare();
-            faults = recount.faults;
+            Recount {
+                faults,
+                foreign,
+                ..
+            } = recount;
             start += size;
         }
-        faults
+        self.audit_owners(machine, &mut faults);
+        Findings { faults, foreign }
     }
 }
 
@@ -125,10 +165,14 @@ struct Recount<'a, M> {
     window: Range<u64>,
     tallies: Vec<Tally>,
     allowance: Allowance,
+    /// The hypervisor's part of every L4 table.
+    slots: [u64; 16],
+    control: &'a [DomId],
+    foreign: BTreeMap<(DomId, Mfn), ForeignEntries>,
     faults: Vec<String>,
 }
 
-impl<M: Frames> Recount<'_, M> {
+impl<M: Frames + PvCpu> Recount<'_, M> {
     fn count(&mut self, holders: &Holders) {
         for mfn in (0..self.mem.frames.len()).map(Mfn) {
             self.page(mfn);
@@ -212,9 +256,16 @@ impl<M: Frames> Recount<'_, M> {
         if word.is_partial() || word.is_pending() {
             self.reference(mfn, word.kind());
         }
+        if word.kind() == PageType::SegDesc && word.is_valid() {
+            self.descriptors(mfn);
+        }
         let Some(level) = word.kind().level() else {
             return;
         };
+        if level == 4 && word.is_valid() {
+            self.hypervisor_slots(mfn);
+        }
+        let owner = info.owner();
         let end = match (word.is_valid(), word.is_partial() || word.is_pending()) {
             (true, _) => 512,
             (false, true) => word.progress(),
@@ -229,11 +280,54 @@ impl<M: Frames> Recount<'_, M> {
             if level == 4 && HYPERVISOR_SLOTS.contains(&index) {
                 continue;
             }
-            self.entry(mfn, level, entry.load(Ordering::SeqCst));
+            self.entry(mfn, owner, level, entry.load(Ordering::SeqCst));
         }
     }
 
-    fn entry(&mut self, table: Mfn, level: u32, value: u64) {
+    /// A page that the processor takes descriptors from holds only what a guest may have.
+    fn descriptors(&mut self, mfn: Mfn) {
+        for (index, word) in self.machine.words(mfn).iter().enumerate() {
+            let value = word.load(Ordering::SeqCst);
+            let harmless = descriptor::check(value)
+                .is_some_and(|checked| (checked ^ value) & !DESCRIPTOR_ACCESSED == 0);
+            if !harmless {
+                self.fault(mfn, format!("{mfn:?} has descriptor {index} {value:#x}"));
+            }
+        }
+    }
+
+    /// The hypervisor's part of a table in use is the hypervisor's.
+    fn hypervisor_slots(&mut self, mfn: Mfn) {
+        let words = &self.machine.words(mfn)[HYPERVISOR_SLOTS];
+        // The processor marks as accessed what it walks through.
+        let differs = words
+            .iter()
+            .zip(self.slots)
+            .any(|(word, slot)| (word.load(Ordering::SeqCst) ^ slot) & !entry::ACCESSED != 0);
+        if differs {
+            self.fault(
+                mfn,
+                format!("L4 {mfn:?} has slots that are not the hypervisor's"),
+            );
+        }
+    }
+
+    /// What an L1 table of one domain maps of another's pages.
+    fn foreign(&mut self, table: Mfn, owner: Option<DomId>, target: Mfn, writable: bool) {
+        let Some(owner) = owner.filter(|owner| !self.control.contains(owner)) else {
+            return;
+        };
+        if self.window.contains(&table.0) && self.mem.owner(target) != Some(owner) {
+            let entries = self.foreign.entry((owner, target)).or_default();
+            if writable {
+                entries.write += 1;
+            } else {
+                entries.read += 1;
+            }
+        }
+    }
+
+    fn entry(&mut self, table: Mfn, owner: Option<DomId>, level: u32, value: u64) {
         if !entry::is_present(value) {
             return;
         }
@@ -254,9 +348,21 @@ impl<M: Frames> Recount<'_, M> {
             self.reference(target, kind);
             return;
         }
+        if entry::is_disallowed(value, 1, true) {
+            self.fault(table, format!("L1 {table:?} holds {value:#x}"));
+        }
         if self.mem.is_device(target) {
+            let too_much = !self.mem.iomem_is_free(target)
+                || (entry::is_writable(value) && self.mem.iomem_is_read_only(target));
+            if too_much {
+                self.fault(
+                    table,
+                    format!("L1 {table:?} maps device memory: {value:#x}"),
+                );
+            }
             return;
         }
+        self.foreign(table, owner, target, entry::is_writable(value));
         if entry::is_writable(value) {
             self.reference(target, PageType::Writable);
             if let Some(tally) = self.tally(target) {
