@@ -19,4 +19,5 @@ pub mod config;
 pub mod console;
 pub mod device;
 pub mod domain;
+pub mod migration;
 pub mod store;

@@ -7,6 +7,7 @@ use crate::elf::{Executable, Machine, Note};
 
 const CONSOLE_IO: u8 = 18;
 const SCHED_OP: u8 = 29;
+const SCHEDOP_BLOCK: u8 = 1;
 const SCHEDOP_SHUTDOWN: u8 = 2;
 
 const VIRT_BASE: u64 = 0xffff_ffff_8000_0000;
@@ -21,6 +22,8 @@ pub enum Shutdown {
     Reboot = 1,
     /// `SHUTDOWN_crash`.
     Crash = 3,
+    /// Not at all: it waits for events, of which it takes none.
+    Never = 254,
     /// None: it reads an address that is not mapped, and has no handler.
     Fault = 255,
 }
@@ -52,6 +55,14 @@ impl Default for PvKernel {
 }
 
 impl PvKernel {
+    /// One that waits for ever.
+    pub fn idle() -> Self {
+        Self {
+            shutdown: Shutdown::Never,
+            ..Self::default()
+        }
+    }
+
     /// The ELF file.
     pub fn file(&self) -> Vec<u8> {
         let vaddr = VIRT_BASE + LOAD_AT;
@@ -84,6 +95,11 @@ impl PvKernel {
         code.extend_from_slice(&[0x31, 0xff, 0xb8, CONSOLE_IO, 0, 0, 0, 0x0f, 0x05]); // xor edi, edi; mov eax; syscall
         if matches!(self.shutdown, Shutdown::Fault) {
             code.extend_from_slice(&[0x48, 0x8b, 0x04, 0x25, 0x98, 0xba, 0xdc, 0x0e]); // mov rax, [0xedcba98]
+        }
+        if matches!(self.shutdown, Shutdown::Never) {
+            code.extend_from_slice(&[0x31, 0xf6, 0xbf, SCHEDOP_BLOCK, 0, 0, 0]); // xor esi, esi; mov edi
+            code.extend_from_slice(&[0xb8, SCHED_OP, 0, 0, 0, 0x0f, 0x05]); // mov eax; syscall
+            code.extend_from_slice(&[0xeb, 0xf0]); // jmp to the xor
         }
         code.extend_from_slice(&[0x48, 0x8d, 0x35]); // lea rsi, [rip + reason]
         let reason_operand = code.len();

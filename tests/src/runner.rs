@@ -1,6 +1,6 @@
 //! Carries scenarios out, two at a time, and reports as they finish.
 
-use crate::artifacts::{Linux, host, rust, target_dir};
+use crate::artifacts::{self, Linux, host, rust, target_dir};
 use crate::bochs::Bochs;
 use crate::devices::{self, free_port};
 use crate::initramfs::{
@@ -9,6 +9,7 @@ use crate::initramfs::{
 use crate::iso::{self, Firmware};
 use crate::machine::Running;
 use crate::peer::Peer;
+use crate::pv_kernel::PvKernel;
 use crate::qemu::{Boot, Machine, Module, Qemu};
 use crate::scenario::{APPEND, Emulator, FATAL, Kernel, Loader, Scenario, Step};
 use crate::serial::Outcome;
@@ -47,6 +48,8 @@ pub struct Bench {
     pub stock_xl: Option<PathBuf>,
     /// The same with our toolstack, if a scenario needs it.
     pub toolstack: Option<PathBuf>,
+    /// The same with both, if a scenario needs it.
+    pub both: Option<PathBuf>,
     /// The folder with the programs of `tests/guests`, if a scenario needs it.
     pub guests: Option<PathBuf>,
     /// Where transcripts go.
@@ -61,26 +64,27 @@ impl Bench {
         linux: Linux,
         scenarios: &[Scenario],
     ) -> Result<Self> {
-        let stock_xl = if scenarios.iter().any(|scenario| scenario.stock_xl) {
+        let with_tools = |ours: bool, theirs: bool, name: &str| -> Result<Option<PathBuf>> {
+            let needed =
+                |scenario: &Scenario| (scenario.toolstack, scenario.stock_xl) == (ours, theirs);
+            if !scenarios.iter().any(needed) {
+                return Ok(None);
+            }
             let mut image = Initramfs::new()?;
             let modules = linux.modules.as_ref();
             let folder = modules.context("the toolstack needs modules of dom0's kernel")?;
             image.add_modules(folder, "order", &DOM0_MODULES)?;
-            stock_xl::add(&mut image, &linux.kernel)?;
-            Some(image.write(&target_dir().join("dom0-stock-xl.cpio.gz"))?)
-        } else {
-            None
+            if ours {
+                toolstack::add(&mut image, &linux)?;
+            }
+            if theirs {
+                stock_xl::add(&mut image, &linux, ours)?;
+            }
+            image.write(&target_dir().join(name)).map(Some)
         };
-        let toolstack = if scenarios.iter().any(|scenario| scenario.toolstack) {
-            let mut image = Initramfs::new()?;
-            let modules = linux.modules.as_ref();
-            let folder = modules.context("the toolstack needs modules of dom0's kernel")?;
-            image.add_modules(folder, "order", &DOM0_MODULES)?;
-            toolstack::add(&mut image, &linux)?;
-            Some(image.write(&target_dir().join("dom0-toolstack.cpio.gz"))?)
-        } else {
-            None
-        };
+        let stock_xl = with_tools(false, true, "dom0-stock-xl.cpio.gz")?;
+        let toolstack = with_tools(true, false, "dom0-toolstack.cpio.gz")?;
+        let both = with_tools(true, true, "dom0-both.cpio.gz")?;
         let mut initramfs = Initramfs::new()?;
         let programs = |names: &[&'static str]| -> Result<Vec<(&'static str, PathBuf)>> {
             let paths = names
@@ -102,7 +106,14 @@ impl Bench {
         let debian = if scenarios.iter().any(|scenario| scenario.debian.is_some()) {
             let modules = linux.modules.as_ref();
             let modules = modules.context("a whole Debian needs its own kernel")?;
-            let programs = programs(&["vectors", "stress", "clock"])?;
+            let mut programs = programs(&["vectors", "stress", "clock"])?;
+            let folder = rust::toolstack()?;
+            for name in ["xeno", "xeno-xenstored", "xeno-xenconsoled"] {
+                programs.push((name, folder.join(name)));
+            }
+            let idle = target_dir().join("idle-guest");
+            std::fs::write(&idle, PvKernel::idle().file())?;
+            programs.push(("idle-guest", idle));
             let path = target_dir().join("dom0-root-tests.cpio.gz");
             let handover = initramfs::to_root(modules, &programs, &path)?;
             Some((devices::debian_disk()?, handover))
@@ -124,6 +135,7 @@ impl Bench {
             peer: Peer::start()?,
             stock_xl,
             toolstack,
+            both,
             guests,
             logs,
         })
@@ -259,7 +271,8 @@ impl Bench {
     }
 
     fn machine(&self, scenario: &Scenario, folder: &Path, port: u16) -> Result<Machine> {
-        let cpu = format!("{}{}", scenario.cpu, if self.is_xen { XEN_CPU } else { "" });
+        let is_xen = self.is_xen || scenario.on_xen;
+        let cpu = format!("{}{}", scenario.cpu, if is_xen { XEN_CPU } else { "" });
         let mut extra: Vec<String> = scenario
             .qemu
             .iter()
@@ -325,14 +338,14 @@ impl Bench {
             let debian = self.debian.as_ref().filter(|_| scenario.debian.is_some());
             let image = if let Some((_, handover)) = debian {
                 handover
-            } else if scenario.stock_xl {
-                self.stock_xl
-                    .as_ref()
-                    .context("the toolstack's image was not made")?
-            } else if scenario.toolstack {
-                self.toolstack
-                    .as_ref()
-                    .context("the toolstack's image was not made")?
+            } else if scenario.stock_xl || scenario.toolstack {
+                match (scenario.stock_xl, scenario.toolstack) {
+                    (true, true) => &self.both,
+                    (true, false) => &self.stock_xl,
+                    _ => &self.toolstack,
+                }
+                .as_ref()
+                .context("the toolstack's image was not made")?
             } else {
                 &self.initramfs
             };
@@ -345,16 +358,21 @@ impl Bench {
             .trim_end()
             .to_owned();
         let uefi = scenario.debian.is_some_and(|devices| devices.uefi);
+        let hypervisor = if scenario.on_xen {
+            artifacts::debian_xen()?
+        } else {
+            self.hypervisor.clone()
+        };
         Ok(match scenario.loader {
             Loader::Qemu if !uefi => Boot::Multiboot {
-                kernel: self.hypervisor.clone(),
+                kernel: hypervisor,
                 append,
                 modules,
             },
             _ => {
                 let firmware = if uefi { Firmware::Uefi } else { Firmware::Bios };
                 let image = target_dir().join(format!("{}.iso", scenario.name));
-                iso::write(firmware, &self.hypervisor, &append, &modules, &image)?;
+                iso::write(firmware, &hypervisor, &append, &modules, &image)?;
                 Boot::CdRom(image)
             }
         })

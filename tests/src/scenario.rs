@@ -129,6 +129,8 @@ pub struct Scenario {
     pub stock_xl: bool,
     /// Whether the toolstack is in it and runs.
     pub toolstack: bool,
+    /// Whether Debian's Xen is the hypervisor, whichever the others run on.
+    pub on_xen: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// Patterns of [`FATAL`] that belong to this scenario.
@@ -162,6 +164,7 @@ impl Scenario {
             reboots: false,
             stock_xl: false,
             toolstack: false,
+            on_xen: false,
             steps: Vec::new(),
             tolerated: Vec::new(),
             long: false,
@@ -269,6 +272,15 @@ impl Scenario {
     pub fn toolstack(self) -> Self {
         Self {
             toolstack: true,
+            ..self
+        }
+    }
+
+    /// Run on Debian's Xen: what is shown is a program's, not the hypervisor's.
+    #[must_use]
+    pub fn on_xen(self) -> Self {
+        Self {
+            on_xen: true,
             ..self
         }
     }

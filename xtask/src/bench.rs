@@ -27,10 +27,22 @@ pub enum Row {
     Memory,
     /// The hypervisor's image in memory: at most 2 MiB
     Image,
+    /// Instructions of creating a Linux guest of 128 MiB: at most 0.3 of xl's on Debian's Xen; and what goes with it
+    Create,
+    /// Instructions of destroying it: at most 0.3 of xl's on Debian's Xen
+    Destroy,
 }
 
-const ALL: [Row; 3] = [Row::Boot, Row::Memory, Row::Image];
+const ALL: [Row; 5] = [
+    Row::Boot,
+    Row::Memory,
+    Row::Image,
+    Row::Create,
+    Row::Destroy,
+];
 const MIB: f64 = (1 << 20) as f64;
+/// What a guest's shared page, grant table and event channels take at least, in KiB.
+const TABLES_KIB: f64 = 24.0;
 /// Counting needs one processor, whose clock ticks once per instruction and stands still for nothing else.
 const COUNTING: [&str; 2] = ["-icount", "shift=0,sleep=off"];
 
@@ -51,13 +63,24 @@ pub fn bench(options: &Options) -> Result<()> {
         &options.rows[..]
     };
     let ours = build::build(&build::Options { release: true })?;
-    let mut above = 0;
+    let mut figures = Vec::new();
     for row in rows {
-        let figure = match row {
-            Row::Boot => boot(&ours)?,
-            Row::Memory => memory(&ours)?,
-            Row::Image => image(&ours)?,
-        };
+        match row {
+            Row::Boot => figures.push(boot(&ours)?),
+            Row::Memory => figures.push(memory(&ours)?),
+            Row::Image => figures.push(image(&ours)?),
+            Row::Create | Row::Destroy => {}
+        }
+    }
+    if rows.contains(&Row::Create) || rows.contains(&Row::Destroy) {
+        let figures_of_lives = lives(&ours)?;
+        let wanted = figures_of_lives
+            .into_iter()
+            .filter(|(row, _)| rows.contains(row));
+        figures.extend(wanted.map(|(_, figure)| figure));
+    }
+    let mut above = 0;
+    for figure in figures {
         let fine = figure.ours <= figure.bound;
         above += u32::from(!fine);
         let theirs = figure
@@ -78,25 +101,24 @@ pub fn bench(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Boots dom0 to its init and has it run `check`; returns the number that `pattern` finds in what it prints. `prepare` adds to the machine.
-fn number_in_dom0(
+/// Boots dom0 to its init and has it run `check`; what was printed. `prepare` adds to the machine.
+fn transcript_of(
     file: &Path,
     is_xen: bool,
     name: &'static str,
     check: &str,
     prepare: fn(Scenario) -> Scenario,
-    pattern: &str,
-) -> Result<f64> {
+) -> Result<String> {
     let cpu = if is_xen {
         "max".to_owned()
     } else {
         format!("max{XEN_CPU}")
     };
-    let scenario = Scenario::linux(name, "dom0 tells a number")
+    let scenario = Scenario::linux(name, "dom0 tells numbers")
         .cpu(&cpu)
         .memory("2G")
         .dom0_append(&format!("checks={check} then=poweroff"))
-        .check(check)
+        .check(check.split(' ').next().unwrap_or(check))
         .end(End::PowerOff);
     let scenario = prepare(scenario);
     let bench = Machines::new(
@@ -112,10 +134,27 @@ fn number_in_dom0(
     }
     let text =
         std::fs::read(&transcript).with_context(|| format!("read {}", transcript.display()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The number that `pattern` finds in `text`.
+fn number_in(text: &str, pattern: &str) -> Result<f64> {
     Regex::new(pattern)?
-        .captures(&String::from_utf8_lossy(&text))
+        .captures(text)
         .and_then(|found| found[1].parse().ok())
-        .with_context(|| format!("no {pattern:?} in {}", transcript.display()))
+        .with_context(|| format!("no {pattern:?} in what dom0 printed"))
+}
+
+/// [`number_in`] what [`transcript_of`] has.
+fn number_in_dom0(
+    file: &Path,
+    is_xen: bool,
+    name: &'static str,
+    check: &str,
+    prepare: fn(Scenario) -> Scenario,
+    pattern: &str,
+) -> Result<f64> {
+    number_in(&transcript_of(file, is_xen, name, check, prepare)?, pattern)
 }
 
 fn both(ours: &Path) -> Result<[(PathBuf, bool); 2]> {
@@ -162,6 +201,88 @@ fn memory(ours: &Path) -> Result<Figure> {
         theirs: Some(theirs?),
         bound: 2048.0 * 0.012 + 8.0,
     })
+}
+
+/// Guests made and destroyed, by our toolstack on our hypervisor and by `xl` on Debian's Xen.
+fn lives(ours: &Path) -> Result<Vec<(Row, Figure)>> {
+    let prepare = |scenario: Scenario| {
+        let patience = std::time::Duration::from_secs(1200);
+        Scenario {
+            patience,
+            ..scenario
+                .stock_xl()
+                .toolstack()
+                .append("dom0_mem=1024M,max:1024M")
+                .qemu(&COUNTING)
+        }
+    };
+    let xen = artifacts::debian_xen()?;
+    let theirs = transcript_of(
+        &xen,
+        true,
+        "bench-xl",
+        "benchlife toolstack=other tool=xl",
+        prepare,
+    )?;
+    let ours = transcript_of(ours, false, "bench-xeno", "benchlife", prepare)?;
+    let of = |text: &str, name: &str| number_in(text, &format!(r"BENCH {name} (-?\d+) END"));
+    let millions = |text: &str, name: &str| Ok::<f64, anyhow::Error>(of(text, name)? / 1e6);
+    let beside = |what, name: &str| -> Result<Figure> {
+        let theirs = millions(&theirs, name)?;
+        Ok(Figure {
+            what,
+            unit: "million",
+            ours: millions(&ours, name)?,
+            theirs: Some(theirs),
+            bound: 0.3 * theirs,
+        })
+    };
+    // Against another of our own: a second time, a fiftieth domain.
+    let against = |what, name: &str, other: &str| -> Result<Figure> {
+        Ok(Figure {
+            what,
+            unit: "million",
+            ours: millions(&ours, name)?,
+            theirs: None,
+            bound: 1.1 * millions(&ours, other)?,
+        })
+    };
+    Ok(vec![
+        (
+            Row::Create,
+            beside("instructions to create a guest", r"create\.2")?,
+        ),
+        (
+            Row::Create,
+            against(
+                "instructions to create a guest from a bzImage again",
+                r"bzimage\.2",
+                r"create\.2",
+            )?,
+        ),
+        (
+            Row::Create,
+            against(
+                "instructions to create the fiftieth guest",
+                "fiftieth",
+                r"create\.2",
+            )?,
+        ),
+        (
+            Row::Create,
+            Figure {
+                what: "memory that the hypervisor and its tables take for each small guest",
+                unit: "KiB",
+                ours: of(&ours, "domains")?,
+                theirs: None,
+                bound: 64.0 + TABLES_KIB,
+            },
+        ),
+        (
+            Row::Destroy,
+            beside("instructions to destroy a guest", r"destroy\.2")?,
+        ),
+    ])
 }
 
 fn image(ours: &Path) -> Result<Figure> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use dom0_tools::sys::store_host::Host;
+use dom0_tools::xenstored::host::Host;
 use dom0_tools::xenstored::options::Options;
 use dom0_tools::xenstored::platform::{Nothing, Platform};
 use dom0_tools::xenstored::start;

@@ -23,3 +23,4 @@ pub use cpu_policy::apply as apply_cpu_policy;
 pub use error::BuildError;
 pub use execute::{Built, Request, build};
 pub use kernel::KernelFile;
+pub use special_pages::grant_rings;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hypercall_abi::domctl::SchedulerId;
-use hypercall_abi::sysctl::Physcap;
+use hypercall_abi::sysctl::{Physcap, SysctlPhysinfo};
 use serde_json::{Map, Value};
 
 use super::output;
@@ -33,10 +33,15 @@ impl Info {
             return output::line(&text(value));
         }
         if json {
-            let map: Map<String, Value> = values
+            let mut map: Map<String, Value> = values
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect();
+            // To the page, which xl's keys do not tell.
+            map.insert(
+                "free_pages".to_owned(),
+                free_pages(&tools.xen.physinfo()?).into(),
+            );
             return output::json(&map);
         }
         for (name, value) in &values {
@@ -76,6 +81,11 @@ fn file(path: &str) -> String {
         .to_owned()
 }
 
+/// Pages that a new domain can have.
+fn free_pages(info: &SysctlPhysinfo) -> u64 {
+    (info.free_pages + info.scrub_pages).saturating_sub(info.outstanding_pages)
+}
+
 fn values(tools: &Toolstack) -> Result<Vec<(&'static str, Value)>, ToolError> {
     let info = tools.xen.physinfo()?;
     let version = tools.xen.version()?;
@@ -92,7 +102,7 @@ fn values(tools: &Toolstack) -> Result<Vec<(&'static str, Value)>, ToolError> {
         .iter()
         .map(|word| format!("{word:08x}"))
         .collect();
-    let free = (info.free_pages + info.scrub_pages).saturating_sub(info.outstanding_pages);
+    let free = free_pages(&info);
     let text = |text: &str| Value::from(text.to_owned());
     Ok(vec![
         ("host", file("/proc/sys/kernel/hostname").into()),

@@ -9,6 +9,7 @@ mod memory;
 mod misc;
 mod output;
 mod power;
+mod save;
 mod store;
 mod vcpus;
 
@@ -46,6 +47,10 @@ enum Command {
     Pause(power::Pause),
     /// Let a paused domain go on
     Unpause(power::Unpause),
+    /// Save a guest to a file
+    Save(save::Save),
+    /// Make a guest from a file that save has written
+    Restore(save::Restore),
     /// Connect to a guest's console
     Console(consoles::Console),
     /// Tell about the machine and the hypervisor
@@ -135,6 +140,8 @@ fn run(cli: &Cli) -> Result<(), ToolError> {
         Command::Reboot(command) => command.run(tools),
         Command::Pause(command) => command.run(tools),
         Command::Unpause(command) => command.run(tools),
+        Command::Save(command) => command.run(tools),
+        Command::Restore(command) => command.run(tools, json),
         Command::Console(command) => command.run(tools),
         Command::Info(command) => command.run(tools, json),
         Command::Dmesg(command) => command.run(tools, json),

@@ -27,6 +27,15 @@ impl Action {
         ("preserve", Self::Preserve),
     ];
 
+    /// The action that xl.cfg names `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let mut names = Self::NAMES.iter();
+        names
+            .find(|(known, _)| *known == name)
+            .map(|(_, action)| *action)
+    }
+
     /// The action as xl.cfg names it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -5,7 +5,7 @@
 //!
 //! Contract: what xenconsoled 4.17 does: the nodes under `console`, reserved grant reference 0, `/var/log/xen/console`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,6 +22,14 @@ use std::os::fd::AsFd as _;
 
 /// `VIRQ_CON_RING`.
 const VIRQ_CON_RING: u32 = 8;
+
+/// Of all watches: whatever has changed, all guests are looked at.
+const TOKEN: &str = "domains";
+
+/// Where the nodes of the console of `domain` are.
+fn console(domain: u16) -> String {
+    format!("/local/domain/{domain}/console")
+}
 
 /// What the daemon does beside serving guests.
 #[derive(Clone, Debug, Default)]
@@ -64,13 +72,14 @@ pub fn serve(options: &Options) -> Result<(), ToolError> {
         logs: options.logs.clone(),
         guests: BTreeMap::new(),
         refused: BTreeMap::new(),
+        awaited: BTreeSet::new(),
         hypervisor: None,
     };
     if options.log_hypervisor {
         daemon.log_hypervisor();
     }
-    daemon.tools.store.watch("@introduceDomain", "domains")?;
-    daemon.tools.store.watch("@releaseDomain", "domains")?;
+    daemon.tools.store.watch("@introduceDomain", TOKEN)?;
+    daemon.tools.store.watch("@releaseDomain", TOKEN)?;
     loop {
         daemon.turn(&waiting)?;
     }
@@ -84,6 +93,8 @@ struct Daemon {
     guests: BTreeMap<u16, Guest>,
     /// Guests that could not be served, and what was said about it, so that it is said once.
     refused: BTreeMap<u16, String>,
+    /// Guests whose nodes are not there yet: libxl writes them after it has introduced the guest.
+    awaited: BTreeSet<u16>,
     hypervisor: Option<HypervisorLog>,
 }
 
@@ -175,6 +186,13 @@ impl Daemon {
             }
         }
         self.refused.retain(|domain, _| alive.contains(domain));
+        for domain in std::mem::take(&mut self.awaited) {
+            if alive.contains(&domain) {
+                self.awaited.insert(domain);
+            } else {
+                self.tools.store.unwatch(&console(domain), TOKEN)?;
+            }
+        }
         for domain in alive {
             if self.guests.contains_key(&domain) {
                 continue;
@@ -187,8 +205,15 @@ impl Daemon {
                         let _ = self.events.notify(guest.port);
                     }
                     self.guests.insert(domain, guest);
+                    if self.awaited.remove(&domain) {
+                        self.tools.store.unwatch(&console(domain), TOKEN)?;
+                    }
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    if self.awaited.insert(domain) {
+                        self.tools.store.watch(&console(domain), TOKEN)?;
+                    }
+                }
                 Err(error) => {
                     let text = error.to_string();
                     if self.refused.get(&domain) != Some(&text) {

@@ -1,5 +1,6 @@
 //! Making a domain: everything that can fail without one comes first, and whatever fails later takes the domain away again.
 
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use super::{Code, DOM0, ToolError, Toolstack, balloon, destroy, libxl_json, look
 use crate::builder::{self, KernelFile, Request};
 use crate::config::{GuestConfig, TscMode, Uuid, parse_cpu_list};
 use crate::device::{self, Prepared};
+use crate::migration;
 use crate::store::{Batch, transact};
 use crate::sys::file_lock;
 use crate::xen::domctl::{CpuSet, SchedParams};
@@ -77,15 +79,25 @@ pub struct Running {
     _held: Held,
 }
 
+/// What a new domain's memory holds.
+enum Contents<'a> {
+    /// A kernel that starts.
+    Kernel(KernelFile),
+    /// A guest that was saved; who is told how much of it is there.
+    Image(&'a mut dyn Read, &'a mut dyn FnMut(u64, u64)),
+}
+
+/// The rings of a domain whose memory is filled.
+struct Rings {
+    store: u64,
+    console: u64,
+}
+
 /// Makes a domain of `config`, paused.
 ///
 /// # Errors
 /// A file, disk, bridge or name is unusable, memory is missing, or the hypervisor refuses; nothing is left then.
 pub fn create(tools: &Toolstack, config: &GuestConfig) -> Result<Created, ToolError> {
-    let uuid = match config.uuid.as_deref().and_then(Uuid::parse) {
-        Some(uuid) => uuid,
-        None => Uuid::random()?,
-    };
     // Without a domain.
     let cache = builder::Cache::default();
     let kernel = KernelFile::open(&config.kernel, Some(&cache))?;
@@ -97,6 +109,32 @@ pub fn create(tools: &Toolstack, config: &GuestConfig) -> Result<Created, ToolEr
             error,
         })?;
     }
+    make(tools, config, &mut Contents::Kernel(kernel))
+}
+
+/// Makes a domain of `config`, paused, and fills it with the guest that was saved in `image`, which stands behind the header of
+/// the file.
+///
+/// # Errors
+/// As for [`create`], or the image is damaged.
+pub fn restore(
+    tools: &Toolstack,
+    config: &GuestConfig,
+    image: &mut dyn Read,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Created, ToolError> {
+    make(tools, config, &mut Contents::Image(image, progress))
+}
+
+fn make(
+    tools: &Toolstack,
+    config: &GuestConfig,
+    contents: &mut Contents<'_>,
+) -> Result<Created, ToolError> {
+    let uuid = match config.uuid.as_deref().and_then(Uuid::parse) {
+        Some(uuid) => uuid,
+        None => Uuid::random()?,
+    };
     check_processors(tools, config)?;
     check_modules(config)?;
 
@@ -128,7 +166,7 @@ pub fn create(tools: &Toolstack, config: &GuestConfig) -> Result<Created, ToolEr
         .and_then(|()| {
             first_nodes(tools, domain.0, uuid, config)?;
             // The name is taken from here on, and so are the disks once their nodes are written.
-            fill(tools, domain, uuid, config, &kernel, &prepared)
+            fill(tools, domain, uuid, config, contents, &prepared)
         });
     drop(lock);
     match result {
@@ -152,7 +190,7 @@ fn fill(
     domain: DomId,
     uuid: Uuid,
     config: &GuestConfig,
-    kernel: &KernelFile,
+    contents: &mut Contents<'_>,
     prepared: &Prepared,
 ) -> Result<(), ToolError> {
     let xen = &*tools.xen;
@@ -172,38 +210,73 @@ fn fill(
     let invariant_tsc = config.nomigrate || config.tsc_mode == TscMode::AlwaysEmulate;
     builder::apply_cpu_policy(xen, domain, invariant_tsc)?;
     xen.set_address_size(domain, 64)?;
-
-    let built = builder::build(
-        xen,
-        &Request {
-            domain,
-            backend: dom0,
-            kernel,
-            ramdisk: config.ramdisk.as_deref(),
-            cmdline: &config.cmdline,
-            pages: config.memory_mib << 8,
-            store_port,
-            console_port,
-        },
-    )?;
+    let rings = fill_memory(tools, domain, config, contents, [store_port, console_port])?;
     set_scheduling(tools, domain, config)?;
 
-    let ring = (built.store_mfn, store_port);
+    let ring = (rings.store, store_port);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
     let mut batches = vec![
         store_nodes::second(domain.0, uuid, config, ring, now.as_secs_f64()),
-        device::console::nodes(domain.0, built.console_mfn, console_port),
+        device::console::nodes(domain.0, rings.console, console_port),
     ];
     batches.extend(prepared.nodes(domain.0));
+    if matches!(contents, Contents::Image(..)) {
+        batches.push(store_nodes::listening(domain.0));
+    }
     write(tools, &batches)?;
-    tools
-        .store
-        .introduce(domain.0, built.store_mfn, store_port)?;
+    tools.store.introduce(domain.0, rings.store, store_port)?;
     prepared.connect(tools, domain.0)?;
     libxl_json::write(domain.0, uuid, config);
     Ok(())
+}
+
+/// Fills the memory of the domain, whose ports for store and console are `ports`.
+fn fill_memory(
+    tools: &Toolstack,
+    domain: DomId,
+    config: &GuestConfig,
+    contents: &mut Contents<'_>,
+    ports: [u32; 2],
+) -> Result<Rings, ToolError> {
+    let xen = &*tools.xen;
+    let [store_port, console_port] = ports;
+    let pages = config.memory_mib << 8;
+    match contents {
+        Contents::Kernel(kernel) => {
+            let built = builder::build(
+                xen,
+                &Request {
+                    domain,
+                    backend: DomId(DOM0),
+                    kernel,
+                    ramdisk: config.ramdisk.as_deref(),
+                    cmdline: &config.cmdline,
+                    pages,
+                    store_port,
+                    console_port,
+                },
+            )?;
+            Ok(Rings {
+                store: built.store_mfn,
+                console: built.console_mfn,
+            })
+        }
+        Contents::Image(image, progress) => {
+            let request = migration::restore::Request {
+                domain,
+                pages: config.max_memory_mib << 8,
+                store_port,
+                console_port,
+                vcpus: config.vcpus.max,
+            };
+            let restored = migration::restore::restore(xen, request, *image, *progress)?;
+            let (store, console) = (restored.store_mfn, restored.console_mfn);
+            builder::grant_rings(xen, domain, DomId(DOM0), console, store)?;
+            Ok(Rings { store, console })
+        }
+    }
 }
 
 fn first_nodes(

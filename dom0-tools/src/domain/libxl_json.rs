@@ -132,6 +132,13 @@ pub fn write(domain: u16, uuid: Uuid, config: &GuestConfig) {
     let _ = fs::write(path(domain, uuid), text);
 }
 
+/// The file of a domain, whoever made it.
+#[must_use]
+pub fn read(domain: u16, uuid: Uuid) -> Option<Value> {
+    let text = fs::read(path(domain, uuid)).ok()?;
+    serde_json::from_slice(text.split(|byte| *byte == 0).next()?).ok()
+}
+
 /// Removes every file of the domain.
 pub fn remove(domain: u16, uuid: Uuid) {
     let _ = fs::remove_file(path(domain, uuid));

@@ -50,11 +50,17 @@ pub fn shut_down(
             ),
         ));
     }
-    let node = format!("{control}/shutdown");
+    ask(tools, domain, ending.word())
+}
+
+/// Writes `word` to the guest's `control/shutdown`.
+pub(super) fn ask(tools: &Toolstack, domain: u16, word: &str) -> Result<(), ToolError> {
+    let control = format!("/local/domain/{domain}/control");
     transact(&*tools.store, |tx| -> Result<(), ToolError> {
         // Not for a domain that has gone meanwhile, whose node would appear again.
         if tools.store.read(tx, &control)?.is_some() {
-            tools.store.write(tx, &node, ending.word().as_bytes())?;
+            let node = format!("{control}/shutdown");
+            tools.store.write(tx, &node, word.as_bytes())?;
         }
         Ok(())
     })

@@ -54,6 +54,18 @@ pub fn first(domain: u16, uuid: Uuid, config: &GuestConfig) -> Batch {
     batch
 }
 
+/// What a guest that was saved has told before: a kernel says only when it starts which requests it listens for, and one that has
+/// suspended itself listens for all of them.
+#[must_use]
+pub fn listening(domain: u16) -> Batch {
+    let mut batch = Batch::new();
+    for ending in ["poweroff", "reboot", "suspend"] {
+        let node = format!("/local/domain/{domain}/control/feature-{ending}");
+        batch.add(node, "1");
+    }
+    batch
+}
+
 /// The nodes of a domain that is built, whose store's ring is `ring`: the frame and the guest's port.
 #[must_use]
 pub fn second(domain: u16, uuid: Uuid, config: &GuestConfig, ring: (u64, u32), now: f64) -> Batch {

@@ -274,6 +274,12 @@ impl Store for Connection {
         self.request(XsdSockmsgType::RELEASE, Tx::NONE, &[text.as_bytes()])
             .map(|_| ())
     }
+
+    fn resume(&self, domain: u16) -> Result<(), StoreError> {
+        let text = format!("{domain}\0");
+        self.request(XsdSockmsgType::RESUME, Tx::NONE, &[text.as_bytes()])
+            .map(|_| ())
+    }
 }
 
 impl Connection {

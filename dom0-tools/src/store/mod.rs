@@ -199,6 +199,12 @@ pub trait Store {
     /// # Errors
     /// It does not know it, or no connection.
     fn release(&self, domain: u16) -> Result<(), StoreError>;
+
+    /// Tells the daemon that a domain that had shut down goes on.
+    ///
+    /// # Errors
+    /// It does not know it, or no connection.
+    fn resume(&self, domain: u16) -> Result<(), StoreError>;
 }
 
 impl dyn Store + '_ {

@@ -95,7 +95,7 @@ impl Mapping {
     }
 
     /// The address `offset` bytes from the start, from which `len` bytes lie in the mapping.
-    fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
+    pub(super) fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
         let end = offset.checked_add(len);
         assert!(
             end.is_some_and(|end| end <= self.len),

@@ -16,8 +16,6 @@ pub mod netlink;
 pub mod poll;
 pub mod privcmd;
 pub mod process;
-#[expect(unsafe_code, reason = "ioctls and mapped memory")]
-pub mod store_host;
-#[expect(unsafe_code, reason = "mapped memory")]
 pub mod store_page;
 pub mod terminal;
+pub mod xenbus_backend;

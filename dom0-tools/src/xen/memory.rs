@@ -4,6 +4,7 @@
 
 use std::mem::offset_of;
 
+use hypercall_abi::domctl::{Domctl, DomctlCmd, DomctlGetpageframeinfo3, DomctlU};
 use hypercall_abi::hvm::e820::E820Entry;
 use hypercall_abi::memory::{
     ForeignMemoryMap, MemoryDomain, MemoryMap, MemoryOp, MemoryReservation,
@@ -137,6 +138,50 @@ impl dyn Xen + '_ {
         op.cmd = MmuextCmd::PIN_L4_TABLE;
         op.arg1 = MmuextOpArg1::from_mfn(mfn);
         self.mmuext_op(domain, op, "mmuext_op PIN_L4_TABLE")
+    }
+
+    /// Pins page tables of `domain`, each of the level that its command says.
+    ///
+    /// # Errors
+    /// A frame is no such table.
+    pub fn pin_tables(&self, domain: DomId, tables: &[(MmuextCmd, u64)]) -> Result<(), XenError> {
+        let mut ops: Vec<MmuextOp> = tables
+            .iter()
+            .map(|(cmd, mfn)| MmuextOp {
+                cmd: *cmd,
+                arg1: MmuextOpArg1::from_mfn(*mfn),
+                ..MmuextOp::new_zeroed()
+            })
+            .collect();
+        let result = self.call(
+            HypercallNr::MMUEXT_OP,
+            &mut [
+                Arg::Memory(ops.as_mut_bytes(), Vec::new()),
+                Arg::Number(tables.len() as u64),
+                Arg::Number(0),
+                Arg::Number(domain.0.into()),
+            ],
+        );
+        result
+            .map(|_| ())
+            .map_err(|errno| XenError::new("mmuext_op PIN_TABLE", Some(domain), errno))
+    }
+
+    /// What each of at most 1024 frames is (`XEN_DOMCTL_PFINFO_*`), in place of its number.
+    ///
+    /// # Errors
+    /// No such domain.
+    pub fn page_types(&self, domain: DomId, frames: &mut [u64]) -> Result<(), XenError> {
+        let payload = DomctlU::from_getpageframeinfo3(DomctlGetpageframeinfo3 {
+            num: frames.len() as u64,
+            ..DomctlGetpageframeinfo3::new_zeroed()
+        });
+        let lent = vec![Lent {
+            bytes: frames.as_mut_bytes(),
+            address_at: offset_of!(Domctl, u) + offset_of!(DomctlGetpageframeinfo3, array),
+        }];
+        self.domctl(DomctlCmd::GETPAGEFRAMEINFO3, domain, payload, lent)
+            .map(|_| ())
     }
 
     /// Fills a frame of `domain` with zeros.

@@ -14,6 +14,7 @@ pub mod live;
 pub mod memory;
 pub mod policy;
 pub mod sysctl;
+pub mod vcpu_state;
 pub mod version;
 
 #[cfg(test)]

@@ -49,6 +49,20 @@ impl dyn Xen + '_ {
         Ok(elements(&leaves, filled.nr_leaves))
     }
 
+    /// How many leaves and MSRs one of the hypervisor's policies has at most.
+    ///
+    /// # Errors
+    /// It has no such policy.
+    pub fn system_policy_sizes(&self, index: CpuPolicyIndex) -> Result<(u32, u32), XenError> {
+        let payload = SysctlU::from_cpu_policy(SysctlCpuPolicy {
+            index: index.0,
+            ..SysctlCpuPolicy::new_zeroed()
+        });
+        let answer = self.sysctl(SysctlCmd::GET_CPU_POLICY, payload, Vec::new())?;
+        let answer = answer.as_cpu_policy();
+        Ok((answer.nr_leaves, answer.nr_msrs))
+    }
+
     /// One of the hypervisor's feature sets, in words.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ impl Permission {
     /// Reads `n0`, `r5`, `w5`, `b5`.
     ///
     /// # Errors
-    /// `EINVAL` for anything else.
+    /// `EINVAL` for anything else; `ENOENT` for a number that no domain can have.
     pub fn parse(text: &[u8]) -> Result<Self, Errno> {
         let (letter, number) = text.split_first().ok_or(Errno::EINVAL)?;
         let access = match letter {
@@ -50,7 +50,8 @@ impl Permission {
             _ => return Err(Errno::EINVAL),
         };
         let number = std::str::from_utf8(number).map_err(|_| Errno::EINVAL)?;
-        let domain = number.parse().map_err(|_| Errno::EINVAL)?;
+        let number: u64 = number.parse().map_err(|_| Errno::EINVAL)?;
+        let domain = u16::try_from(number).map_err(|_| Errno::ENOENT)?;
         Ok(Self::new(DomId(domain), access))
     }
 }
@@ -82,8 +83,11 @@ mod tests {
                 text
             );
         }
-        for bad in ["", "n", "x1", "r-1", "r1x", "r65536", "R1"] {
-            assert!(Permission::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        for bad in ["", "n", "x1", "r-1", "r1x", "R1"] {
+            let error = Permission::parse(bad.as_bytes()).unwrap_err();
+            assert_eq!(error, Errno::EINVAL, "{bad:?}");
         }
+        let error = Permission::parse(b"r65536").unwrap_err();
+        assert_eq!(error, Errno::ENOENT);
     }
 }

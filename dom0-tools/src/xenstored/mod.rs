@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod database;
 pub mod domain;
 mod domains;
+pub mod host;
 pub mod journal;
 pub mod node;
 pub mod operations;

@@ -1,6 +1,6 @@
 //! What the daemon needs from Xen and from dom0's kernel.
 //!
-//! The real one is [`crate::sys::store_host`]; tests have one of their own.
+//! The real one is [`super::host`]; tests have one of their own.
 
 use std::io;
 use std::os::fd::BorrowedFd;

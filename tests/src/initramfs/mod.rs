@@ -59,7 +59,8 @@ pub const ROOT_MODULES: [&str; 8] = [
 ];
 
 /// Checks for a whole Debian, under `/run/checks` there.
-const DEBIAN_CHECKS: [(&str, &[u8]); 10] = [
+const DEBIAN_CHECKS: [(&str, &[u8]); 11] = [
+    ("toolstack", include_bytes!("../../debian/checks/toolstack")),
     ("check", include_bytes!("../../debian/checks/check")),
     ("balloon", include_bytes!("../../debian/checks/balloon")),
     ("clock", include_bytes!("../../debian/checks/clock")),
@@ -87,6 +88,27 @@ const PATIENT: [(&str, &[u8]); 2] = [
     ),
 ];
 
+/// Units of our toolstack, which a check starts.
+const UNITS: [(&str, &str); 4] = [
+    (
+        "xeno-xenstored",
+        include_str!("../../../dom0-tools/systemd/xeno-xenstored.service"),
+    ),
+    (
+        "xeno-init-dom0",
+        include_str!("../../../dom0-tools/systemd/xeno-init-dom0.service"),
+    ),
+    (
+        "xeno-xenconsoled",
+        include_str!("../../../dom0-tools/systemd/xeno-xenconsoled.service"),
+    ),
+    (
+        "xeno-supervisor",
+        include_str!("../../../dom0-tools/systemd/xeno-supervisor.service"),
+    ),
+];
+const UNIT_MODULES: &[u8] = include_bytes!("../../../dom0-tools/systemd/modules-load.conf");
+
 /// The image that hands over to a root file system, for the kernel that `modules` (`lib/modules/VERSION`) belongs to.
 /// Checks and `programs` go with it, to `/run/checks` and `/run/programs`.
 pub fn to_root(modules: &Path, programs: &[(&str, PathBuf)], path: &Path) -> Result<PathBuf> {
@@ -98,6 +120,13 @@ pub fn to_root(modules: &Path, programs: &[(&str, PathBuf)], path: &Path) -> Res
     for (name, contents) in PATIENT {
         initramfs.add(&format!("root.run/{name}"), 0o644, contents);
     }
+    for (name, unit) in UNITS {
+        // The programs are not installed here.
+        let unit = unit.replace("/usr/sbin/", "/run/programs/");
+        let path = format!("root.run/systemd/system/{name}.service");
+        initramfs.add(&path, 0o644, unit.as_bytes());
+    }
+    initramfs.add("root.run/modules-load.d/xeno.conf", 0o644, UNIT_MODULES);
     for (name, program) in programs {
         initramfs.add(&format!("root.run/programs/{name}"), 0o755, &read(program)?);
     }
@@ -138,6 +167,10 @@ impl Initramfs {
         archive.file("bin/busybox", 0o755, &read(&busybox)?);
         for applet in applets(&busybox)? {
             archive.link(&format!("bin/{applet}"), "busybox");
+        }
+        // Where Linux looks when it is asked to end.
+        for applet in ["poweroff", "reboot"] {
+            archive.link(&format!("sbin/{applet}"), "../bin/busybox");
         }
         Ok(Self {
             archive,

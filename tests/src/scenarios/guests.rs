@@ -32,10 +32,45 @@ pub fn scenarios() -> Vec<Scenario> {
         ),
         check(
             "guest-kill",
-            "kill -9 of the creator and the daemons leaves nothing behind",
+            "kill -9 of the creator and the daemons loses nothing and leaves nothing behind",
             "guestkill",
+        ),
+        check(
+            "guest-hostile",
+            "guests that misuse rings, events and the store harm nobody",
+            "guesthostile",
+        ),
+        check(
+            "guest-save",
+            "a guest is saved and restored, and goes on where it was",
+            "guestsave",
         )
+        .memory("2G")
+        .append("dom0_mem=1G"),
+        check(
+            "guest-many",
+            "ten guests run beside each other, and two talk to each other",
+            "guestmany",
+        )
+        .memory("2G")
+        .smp(2),
+        check(
+            "guest-rounds",
+            "guests are made and destroyed, and the memory is the same to the page",
+            "guestrounds",
+        ),
+        check(
+            "guest-hundred",
+            "a hundred guests are made and destroyed, and the memory is the same to the page",
+            "guestrounds",
+        )
+        .dom0_append("rounds=100")
         .long(),
+        check(
+            "guest-pvgrub",
+            "Debian's GRUB as a guest starts Linux from the guest's disk",
+            "guestpvgrub",
+        ),
         // dom0 has all memory and gives some up.
         Scenario::linux(
             "guest-demo",

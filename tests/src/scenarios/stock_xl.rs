@@ -16,7 +16,23 @@ pub fn scenarios() -> Vec<Scenario> {
             .fold(scenario, |scenario, check| scenario.check(check))
             .end(End::PowerOff)
     };
+    // Both toolstacks in one dom0, with our daemons.
+    let both = |name, about, check: &str| {
+        Scenario::linux(name, about)
+            .stock_xl()
+            .toolstack()
+            .memory("2G")
+            .append("dom0_mem=1G,max:1G")
+            .dom0_append(&format!("quiet checks={check} then=poweroff"))
+            .check(check)
+            .end(End::PowerOff)
+    };
     vec![
+        both(
+            "both-save",
+            "xl and xeno restore what the other saved",
+            "both-save",
+        ),
         with_checks(
             "stock-xl-small",
             "xl makes, pauses and destroys domains, and refuses what cannot be",
