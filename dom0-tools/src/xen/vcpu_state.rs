@@ -55,7 +55,7 @@ impl dyn Xen + '_ {
             .map(|(_, answer)| answer.as_ext_vcpucontext())
     }
 
-    /// Sets what [`Self::ext_vcpu_context`] reads.
+    /// Sets what `ext_vcpu_context` reads.
     ///
     /// # Errors
     /// No such vCPU, or the state is none.
@@ -100,7 +100,7 @@ impl dyn Xen + '_ {
         Ok(bytes)
     }
 
-    /// Sets what [`Self::vcpu_xsave`] reads.
+    /// Sets what `vcpu_xsave` reads.
     ///
     /// # Errors
     /// The bytes are no such state, or one of another machine.
@@ -146,7 +146,7 @@ impl dyn Xen + '_ {
         Ok(bytes)
     }
 
-    /// Sets what [`Self::vcpu_msrs`] reads.
+    /// Sets what `vcpu_msrs` reads.
     ///
     /// # Errors
     /// An MSR is none that a guest may have.
@@ -209,7 +209,7 @@ impl dyn Xen + '_ {
         Ok((leaves, msrs))
     }
 
-    /// Sets what [`Self::domain_policy`] reads.
+    /// Sets what `domain_policy` reads.
     ///
     /// # Errors
     /// The hypervisor cannot show one of the leaves or MSRs.
